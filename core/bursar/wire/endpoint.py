@@ -1,0 +1,130 @@
+"""The one shape that every wire format has here."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bursar.wire.ask import Ask
+    from bursar.wire.fields import Json
+    from bursar.wire.receipt import Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """An endpoint that costs nothing, whatever is sent."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unmetered:
+    """
+    An endpoint that costs money, or may, and cannot be bounded yet.
+
+    Attributes:
+        name: The path it was found by.
+
+        reason: Why, for people: `images are not metered yet`.
+    """
+
+    name: str
+    reason: str
+
+
+class Endpoint(ABC):
+    """
+    A metered endpoint: what its requests ask for, what its responses used.
+
+    It keeps nothing, changes no body that it is given, and raises on no body: what is missing is unknown.
+
+    Attributes:
+        name: For people and ledgers: `openai.chat`.
+    """
+
+    name: str
+
+    @abstractmethod
+    def read_request(self, body: Json) -> Ask:
+        """Return what *body* asks for.  One visit per node of it, nothing per character of ASCII text."""
+
+    def count_input_tokens(self, body: Json) -> int | None:
+        """
+        Return how many input tokens *body* is, counted with the model's own tokenizer, or None.
+
+        The count is never below what the provider bills: exact for plain text, exact but for tool schemas and
+        tool calls where there are some, and None where it would not hold (images, other models, no tokenizer).
+        """
+        del body
+        return None
+
+    @abstractmethod
+    def with_model(self, body: Json, model: str) -> dict[str, object]:
+        """Return a shallow copy of *body* that asks *model*."""
+
+    @abstractmethod
+    def with_output_limit(
+        self, body: Json, tokens: int, *, model: str, host: str
+    ) -> dict[str, object] | None:
+        """
+        Return a shallow copy of *body* that allows at most *tokens* output tokens per choice.
+
+        A limit that is lower already stays.  None means that the provider takes no limit that low for this
+        request, so that the call must be refused rather than shortened.
+        """
+
+    def with_stream_usage(self, body: Json) -> tuple[Json, bool]:
+        """
+        Return *body* so that its stream states its usage, and whether anything was added for that.
+
+        Where something was added, the caller of the API does not expect the event that it brings.
+        """
+        return body, False
+
+    @abstractmethod
+    def read_response(self, body: Json) -> Receipt:
+        """Return what the whole response *body* says."""
+
+    @abstractmethod
+    def read_events(self, events: Iterable[Json]) -> Receipt:
+        """
+        Return what *events*, the data of a stream's events in their order, say together.
+
+        Only those that hold usage, the model or a finish reason matter; others may be left out.
+        """
+
+    def output_seen(self, events: Iterable[Json]) -> str:
+        """
+        Return all the output that *events* carry, of all choices, as one text to be counted.
+
+        Answers, refusals, reasoning that is shown, and the names and arguments of tool calls.  Reasoning that the
+        provider hides is billed but not here.
+        """
+        del events
+        return ""
+
+    def stop_response(self, body: Json, text: str) -> dict[str, object] | None:
+        """
+        Return an ordinary response to *body* that says *text* and used nothing, or None where none is graceful.
+
+        Where the request asks for JSON by a schema or forces a tool, it is plain text all the same: made-up data
+        would be worse.
+        """
+        del body, text
+        return None
+
+    def stop_events(self, body: Json, text: str) -> list[dict[str, object]] | None:
+        """Return the same as a stream's events, or None where none is graceful."""
+        del body, text
+        return None
+
+    def encode_events(self, events: Iterable[Json]) -> bytes:
+        """Return *events* as this endpoint writes them on the wire: server-sent events, with their end mark."""
+        return b"".join(
+            f"event: {event.get('type')}\ndata: {json.dumps(event)}\n\n".encode() for event in events
+        )

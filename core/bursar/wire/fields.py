@@ -1,0 +1,64 @@
+"""Reading of JSON that others wrote: a missing or odd field is absent, never an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, TypeGuard
+
+Json = Mapping[str, object]
+"""A JSON object, as a client library hands it over or as it arrived."""
+
+_NOTHING: Final[Json] = MappingProxyType({})
+
+
+def is_mapping(value: object) -> TypeGuard[Json]:
+    """Whether *value* is a JSON object."""
+    # Nearly always a dict, for which asking its type is ten times quicker than asking the abstract class.
+    return type(value) is dict or isinstance(value, Mapping)
+
+
+def is_array(value: object) -> TypeGuard[Sequence[object]]:
+    """Whether *value* is a JSON array."""
+    return type(value) is list or isinstance(value, tuple | list)
+
+
+def object_at(body: Json, key: str) -> Json:
+    """Return the object under *key*, or an empty one."""
+    value = body.get(key)
+    return value if is_mapping(value) else _NOTHING
+
+
+def array_at(body: Json, key: str) -> Sequence[object]:
+    """Return the array under *key*, or an empty one."""
+    value = body.get(key)
+    return value if is_array(value) else ()
+
+
+def objects_at(body: Json, key: str) -> list[Json]:
+    """Return the objects in the array under *key*."""
+    return [item for item in array_at(body, key) if is_mapping(item)]
+
+
+def text_at(body: Json, key: str) -> str | None:
+    """Return the text under *key*, or None."""
+    value = body.get(key)
+    return value if isinstance(value, str) else None
+
+
+def count_at(body: Json, key: str) -> int | None:
+    """Return the count under *key*, zero or more, or None where there is none."""
+    value = body.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        return None
+    return int(value)
+
+
+def number_at(body: Json, key: str) -> int:
+    """Return the count under *key*, or zero."""
+    return count_at(body, key) or 0
+
+
+def first_count(body: Json, *keys: str) -> int | None:
+    """Return the count under the first of *keys* that has one, or None."""
+    return next((count for key in keys if (count := count_at(body, key)) is not None), None)

@@ -1,0 +1,66 @@
+"""A keyed hash of a request, to see that it was sent before without keeping what it says."""
+
+from __future__ import annotations
+
+from array import array
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from bursar.wire.fields import is_array, is_mapping
+
+if TYPE_CHECKING:
+    from bursar.wire.fields import Json
+
+_DIGEST_BYTES: Final = 12
+_WHOLE_MOST: Final = 8_192
+_END: Final = 1_024
+_SLICES: Final = 8
+_SLICE: Final = 128
+
+
+def fingerprint(agent: str, body: Json, key: bytes) -> str:
+    """
+    Return 24 hex digits that are the same for the same *agent* and the same *body*.
+
+    The order of keys in an object does not matter.  A text above 8 192 characters is sampled: its length, 1 024
+    characters at each end, and eight slices between, because hashing all of a long prompt would cost more than the
+    rest of the call.  Two requests that differ only between those slices look alike, so a fingerprint marks
+    repetitions and decides nothing.  Without *key*, it tells nothing about what it was made from.
+
+    Args:
+        agent: Who sends it; the same body from another agent is another request.
+
+        body: The request's body.
+
+        key: A secret of 16 to 64 bytes.
+    """
+    pieces = [agent]
+    _gather(body, pieces)
+    # The sizes make the joined text unambiguous: no two lists of pieces have both in common.
+    sizes = array("Q", map(len, pieces)).tobytes()
+    text = "".join(pieces).encode("utf-8", "surrogatepass")
+    return blake2b(sizes + text, key=key, digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def _gather(node: object, pieces: list[str]) -> None:
+    # A mark before whatever is not a text keeps structure and content apart.
+    if isinstance(node, str):
+        pieces.append(node if len(node) <= _WHOLE_MOST else _sample(node))
+    elif is_mapping(node):
+        pieces.append(f"\0{{{len(node)}")
+        for key in sorted(node):
+            pieces.append(key)
+            _gather(node[key], pieces)
+    elif is_array(node):
+        pieces.append(f"\0[{len(node)}")
+        for item in node:
+            _gather(item, pieces)
+    else:
+        pieces.append(f"\0={node!r}")
+
+
+def _sample(text: str) -> str:
+    size = len(text)
+    step = (size - 2 * _END) // _SLICES
+    slices = (text[start : start + _SLICE] for start in range(_END, _END + _SLICES * step, step))
+    return "".join((f"\0~{size}:", text[:_END], *slices, text[-_END:]))

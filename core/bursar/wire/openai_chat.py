@@ -1,0 +1,252 @@
+"""OpenAI chat completions, and the many providers that speak the same format."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from bursar.usage import Usage
+from bursar.wire.ask import Ask
+from bursar.wire.endpoint import Endpoint
+from bursar.wire.fields import (
+    Json,
+    array_at,
+    count_at,
+    first_count,
+    is_mapping,
+    number_at,
+    object_at,
+    objects_at,
+    text_at,
+)
+from bursar.wire.openai_common import (
+    add_overheads,
+    at_most,
+    count_messages,
+    is_reasoning,
+    least,
+    longest_ttl,
+    texts_in,
+    tool_types,
+)
+from bursar.wire.receipt import Receipt, known_tier, stated_nanousd
+from bursar.wire.weigh import Weight, schema_tokens_most
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_OUTPUT_KEYS: Final = frozenset(
+    {"content", "text", "refusal", "reasoning", "reasoning_content", "thinking", "name", "arguments", "input"}
+    | {"transcript"}
+)
+_CLIENT_TOOLS: Final = frozenset({"function", "custom"})
+
+
+class OpenAIChat(Endpoint):
+    """`POST /chat/completions`."""
+
+    name = "openai.chat"
+
+    def read_request(self, body: Json) -> Ask:
+        """See `Endpoint.read_request`."""
+        model = text_at(body, "model") or ""
+        weight = Weight(model)
+        weight.note_cache(body)
+        weight.add(body.get("messages"))
+        tools = [*array_at(body, "tools"), *array_at(body, "functions")]
+        add_overheads(weight, tools, (body.get("response_format"), body.get("tool_choice")))
+        choices = max(number_at(body, "n"), 1)
+        server_tools: dict[str, int | None] = {
+            kind: None for kind in tool_types(body) if kind not in _CLIENT_TOOLS
+        }
+        if "web_search_options" in body or "-search" in model or array_at(body, "plugins"):
+            weight.add_unseen("web_search")
+            server_tools["web_search"] = choices
+        for kind in server_tools:
+            weight.add_unseen(kind)
+        if body.get("data_sources"):
+            # Azure's "on your data" asks the model several times, with what it retrieves.
+            weight.add_unseen("data_sources")
+        unlimited = None in server_tools.values() or "data_sources" in weight.unseen
+        return Ask(
+            model=model,
+            stream=body.get("stream") is True,
+            input_tokens_most=weight.tokens,
+            image_tokens_most=weight.image_tokens,
+            audio_tokens_most=weight.audio_tokens,
+            input_unseen=tuple(weight.unseen),
+            input_rounds_most=None if unlimited else 1,
+            output_limit=least(count_at(body, "max_tokens"), count_at(body, "max_completion_tokens")),
+            choices=choices,
+            extra_output_tokens=schema_tokens_most(body["prediction"]) if body.get("prediction") else 0,
+            cache_write=longest_ttl(weight.cache_ttls),
+            tier=known_tier(body.get("service_tier"), body.get("speed")),
+            server_tools=server_tools,
+            also_models=tuple(item for item in array_at(body, "models") if isinstance(item, str)),
+            modalities=tuple(item for item in array_at(body, "modalities") if isinstance(item, str)),
+        )
+
+    def count_input_tokens(self, body: Json) -> int | None:
+        """See `Endpoint.count_input_tokens`."""
+        if self.read_request(body).input_unseen:
+            return None
+        schemas = [body.get(key) for key in ("tools", "functions", "response_format", "tool_choice")]
+        return count_messages(text_at(body, "model") or "", array_at(body, "messages"), schemas)
+
+    def with_model(self, body: Json, model: str) -> dict[str, object]:
+        """See `Endpoint.with_model`; a model that refuses `max_tokens` gets it under its newer name."""
+        copy = {**body, "model": model}
+        if is_reasoning(model) and copy.get("max_tokens") is not None:
+            limit = least(count_at(copy, "max_tokens"), count_at(copy, "max_completion_tokens"))
+            del copy["max_tokens"]
+            copy["max_completion_tokens"] = limit
+        return copy
+
+    def with_output_limit(
+        self, body: Json, tokens: int, *, model: str, host: str
+    ) -> dict[str, object] | None:
+        """
+        See `Endpoint.with_output_limit`; each choice may use *tokens*, so divide by `choices` before.
+
+        A limit goes where the caller put one.  Where there is none, it goes under the name that the host and the
+        model take: compatible servers know `max_tokens`, OpenAI's own prefer `max_completion_tokens`.
+        """
+        if tokens < 1:
+            return None
+        present = [key for key in ("max_tokens", "max_completion_tokens") if body.get(key) is not None]
+        newer = host == "api.openai.com" or is_reasoning(model)
+        keys = present or ["max_completion_tokens" if newer else "max_tokens"]
+        return {**body, **{key: at_most(body, key, tokens) for key in keys}}
+
+    def with_stream_usage(self, body: Json) -> tuple[Json, bool]:
+        """See `Endpoint.with_stream_usage`; asks for `include_usage` where the caller did not."""
+        options = object_at(body, "stream_options")
+        if body.get("stream") is not True or options.get("include_usage") is True:
+            return body, False
+        return {**body, "stream_options": {**options, "include_usage": True}}, True
+
+    def read_response(self, body: Json) -> Receipt:
+        """See `Endpoint.read_response`."""
+        return self.read_events((body,))
+
+    def read_events(self, events: Iterable[Json]) -> Receipt:
+        """See `Endpoint.read_events`; the last usage counts, as some providers repeat it in every event."""
+        usage: Json | None = None
+        model = tier = None
+        finished = False
+        for event in events:
+            found = event.get("usage") or object_at(event, "x_groq").get("usage")
+            usage = found if is_mapping(found) else usage
+            model = text_at(event, "model") or model
+            tier = event.get("service_tier") or tier
+            finished = finished or any(choice.get("finish_reason") for choice in objects_at(event, "choices"))
+        if usage is None:
+            return Receipt(model=model, tier=known_tier(tier), finished=finished)
+        searches = object_at(usage, "server_tool_use").get("web_search_requests")
+        # A search model searches before every answer, and says so nowhere.
+        searches = 1 if searches is None and model and "-search" in model else number_at({"n": searches}, "n")
+        return Receipt(
+            usage=_read_usage(usage, searches),
+            model=model,
+            tier=known_tier(tier, usage.get("service_tier")),
+            stated_nanousd=stated_nanousd(usage),
+            finished=finished,
+            server_tools={"web_search": searches} if searches else {},
+        )
+
+    def output_seen(self, events: Iterable[Json]) -> str:
+        """See `Endpoint.output_seen`."""
+        return "".join(
+            text
+            for event in events
+            for choice in objects_at(event, "choices")
+            for text in texts_in(_without_copies(choice.get("delta") or choice.get("message")), _OUTPUT_KEYS)
+        )
+
+    def stop_response(self, body: Json, text: str) -> dict[str, object] | None:
+        """See `Endpoint.stop_response`."""
+        message = {"role": "assistant", "content": text, "refusal": None}
+        return {
+            **_head(body, "chat.completion"),
+            "choices": [
+                {"index": index, "message": message, "finish_reason": "stop", "logprobs": None}
+                for index in range(max(number_at(body, "n"), 1))
+            ],
+            "usage": _zero_usage(),
+        }
+
+    def stop_events(self, body: Json, text: str) -> list[dict[str, object]] | None:
+        """See `Endpoint.stop_events`; the usage comes only where the caller asked for it."""
+        head = _head(body, "chat.completion.chunk")
+        usage_asked = object_at(body, "stream_options").get("include_usage") is True
+        more: dict[str, object] = {"usage": None} if usage_asked else {}
+        events: list[dict[str, object]] = []
+        for index in range(max(number_at(body, "n"), 1)):
+            for delta, reason in (({"role": "assistant", "content": text}, None), ({}, "stop")):
+                choice = {"index": index, "delta": delta, "finish_reason": reason, "logprobs": None}
+                events.append({**head, "choices": [choice], **more})
+        if usage_asked:
+            events.append({**head, "choices": [], "usage": _zero_usage()})
+        return events
+
+    def encode_events(self, events: Iterable[Json]) -> bytes:
+        """See `Endpoint.encode_events`; chat's have no names, and end with `[DONE]`."""
+        return b"".join(
+            [*(f"data: {json.dumps(event)}\n\n".encode() for event in events), b"data: [DONE]\n\n"]
+        )
+
+
+def _read_usage(usage: Json, web_searches: int) -> Usage | None:
+    """Return the *usage* of a chat completion in any dialect known, or None where it says too little."""
+    into, out = object_at(usage, "prompt_tokens_details"), object_at(usage, "completion_tokens_details")
+    prompt = first_count(usage, "prompt_tokens", "input_tokens")
+    completion = first_count(usage, "completion_tokens", "output_tokens")
+    total = count_at(usage, "total_tokens")
+    if prompt is None or (completion is None and total is None):
+        return None
+    # xAI leaves reasoning out of the completion, Gemini's compatible format leaves thinking out: the total has it.
+    output = max(completion or 0, (total or 0) - prompt)
+    cached = count_at(into, "cached_tokens")
+    if cached is None:
+        # DeepSeek's own name, then Moonshot's.  Mistral's `num_cached_tokens` is left: it is not said to be cheaper.
+        cached = first_count(usage, "prompt_cache_hit_tokens", "cached_tokens")
+    other = {
+        "input_audio_tokens": number_at(into, "audio_tokens"),
+        "output_audio_tokens": number_at(out, "audio_tokens"),
+        "output_image_tokens": number_at(out, "image_tokens"),
+        "web_searches": web_searches,
+    }
+    return Usage(
+        input_tokens=prompt,
+        cache_read_tokens=cached or 0,
+        cache_write_tokens=number_at(into, "cache_write_tokens"),
+        output_tokens=output,
+        reasoning_tokens=number_at(out, "reasoning_tokens"),
+        other={name: count for name, count in other.items() if count},
+    )
+
+
+def _without_copies(delta: object) -> object:
+    # OpenRouter sends the same reasoning three times, under three names.
+    if is_mapping(delta) and isinstance(delta.get("reasoning"), str):
+        return {
+            key: value
+            for key, value in delta.items()
+            if key not in {"reasoning_content", "reasoning_details"}
+        }
+    return delta
+
+
+def _head(body: Json, kind: str) -> dict[str, object]:
+    return {
+        "id": f"chatcmpl-{os.urandom(12).hex()}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": text_at(body, "model") or "",
+    }
+
+
+def _zero_usage() -> dict[str, object]:
+    return {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
