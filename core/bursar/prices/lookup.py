@@ -1,0 +1,158 @@
+"""Finding the price of a model: what was declared first, then aliases, then genai-prices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from bursar.errors import UnknownPrice
+from bursar.prices.catalogue import find_in_catalogue, takes_prefixes
+from bursar.prices.names import Route, canonical_provider, routes
+from bursar.prices.overrides import STATE
+from bursar.prices.timeline import Timeline, as_utc
+
+if TYPE_CHECKING:
+    from bursar.prices.overrides import Declarations
+    from bursar.prices.price import Price
+
+_FOUND_MOST: Final = 10_000
+_ALIAS_STEPS_MOST: Final = 8
+
+
+def price(provider: str | None, model: str, *, at: datetime | None = None) -> Price:
+    """
+    Return the price of *model* at *provider*.
+
+    Args:
+        provider: Who bills, as genai-prices, OpenTelemetry, LiteLLM or LangChain calls it; None stands for whoever
+            makes a model of that name.
+
+        model: As the call names it.
+
+        at: The instant of the call; None is now, a naive one is UTC.
+
+    Raises:
+        UnknownPrice: There is none; the message has the line that adds it.
+    """
+    found = find_price(provider, model, at=at)
+    if found is None:
+        raise _unknown(provider, model, at)
+    return found
+
+
+def find_price(provider: str | None, model: str, *, at: datetime | None = None) -> Price | None:
+    """Return the price of *model* at *provider*, as `price` does, or None where there is none."""
+    declared = STATE.now
+    try:
+        found = declared.found[provider, model]
+    except KeyError:
+        found = _remember(declared, provider, model)
+    return found.at(at) if isinstance(found, Timeline) else found
+
+
+def find_timeline(provider: str | None, model: str) -> Price | Timeline | None:
+    """Return all prices of *model* at *provider*: one, several that succeed each other, or None."""
+    declared = STATE.now
+    return _look_up(declared, provider, model, steps=_ALIAS_STEPS_MOST)
+
+
+def declared_output_limit(provider: str | None, model: str) -> int | None:
+    """Return the output limit that was last declared for *model* at *provider*, itself or what it stands for."""
+    for by, name in ((provider, model), resolve_alias(provider, model)):
+        for override in reversed(_overrides(STATE.now, list(routes(by, name)))):
+            if override.output_limit is not None:
+                return override.output_limit
+    return None
+
+
+def resolve_alias(provider: str | None, model: str) -> tuple[str | None, str]:
+    """Return the provider and model that *model* stands for, if it is an alias, and else themselves."""
+    for _ in range(_ALIAS_STEPS_MOST):
+        meant = _alias_of(STATE.now, provider, model)
+        if meant is None:
+            break
+        provider, model = meant[0] or provider, meant[1]
+    return provider, model
+
+
+def _remember(declared: Declarations, provider: str | None, model: str) -> Price | Timeline | None:
+    found = _look_up(declared, provider, model, steps=_ALIAS_STEPS_MOST)
+    if len(declared.found) >= _FOUND_MOST:
+        # Names are the caller's, so there may be any number; prices are cheap to find again.
+        declared.found.clear()
+    declared.found[provider, model] = found
+    return found
+
+
+def _look_up(
+    declared: Declarations, provider: str | None, model: str, *, steps: int
+) -> Price | Timeline | None:
+    candidates = list(routes(provider, model))
+    overrides = _overrides(declared, candidates)
+    if overrides and overrides[0].starts is None and len(overrides) == 1:
+        return overrides[0]
+    meant = _alias_of(declared, provider, model)
+    if meant is not None and steps:
+        base = _look_up(declared, meant[0] or provider, meant[1], steps=steps - 1)
+    else:
+        base = _in_catalogue(candidates)
+    return _succeeded(base, overrides) if overrides else base
+
+
+def _overrides(declared: Declarations, candidates: list[Route]) -> tuple[Price, ...]:
+    for route in candidates:
+        name = route.model.lower()
+        for key in ((route.provider, name), (None, name)):
+            if key in declared.prices:
+                # A price for every provider is that of the one that is called.
+                billed_by = key[0] or candidates[0].provider or route.provider or ""
+                return tuple(replace(one, provider=billed_by) for one in declared.prices[key])
+    return ()
+
+
+def _alias_of(declared: Declarations, provider: str | None, model: str) -> tuple[str | None, str] | None:
+    for route in routes(provider, model):
+        meant = declared.aliases.get(route.model.lower())
+        if meant is not None:
+            return (meant[0] or (route.provider if route.is_prefix else None)), meant[1]
+    return None
+
+
+def _in_catalogue(candidates: list[Route]) -> Price | Timeline | None:
+    asked = candidates[0].provider
+    for route in candidates:
+        # "openai/gpt-4o" at OpenAI is gpt-4o; at a host whose own names have slashes it is another seller's model.
+        if route.is_prefix and asked not in {None, route.provider} and not takes_prefixes(asked or ""):
+            continue
+        found = find_in_catalogue(route.provider, route.model, is_prefix=route.is_prefix)
+        if found is not None:
+            return found.at(None) if found.is_constant else found
+    return None
+
+
+def _succeeded(base: Price | Timeline | None, overrides: tuple[Price, ...]) -> Timeline:
+    """Return *base* until the first override starts, and the overrides from then on."""
+
+    def price_in(instant: datetime) -> Price | None:
+        begun = [one for one in overrides if one.starts is None or one.starts <= instant.date()]
+        if begun:
+            return begun[-1]
+        return base.at(instant) if isinstance(base, Timeline) else base
+
+    days = [one.starts for one in overrides if one.starts is not None]
+    if isinstance(base, Timeline):
+        return Timeline(price_in, days=[*days, *base.days], seconds=base.seconds)
+    return Timeline(price_in, days=days)
+
+
+def _unknown(provider: str | None, model: str, at: datetime | None) -> UnknownPrice:
+    day = (datetime.now(UTC) if at is None else as_utc(at)).date()
+    name = f'"{model}"'
+    seller = "any provider" if provider is None else f'provider "{canonical_provider(provider)}"'
+    line = f'bursar.prices.add({name}, input="$0.20", output="$0.60", per=1_000_000)'
+    msg = (
+        f"no price for model {name} at {seller} on {day}; add one with {line}, "
+        f"or say bursar.prices.free({name}) if it costs nothing"
+    )
+    return UnknownPrice(msg)

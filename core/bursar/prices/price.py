@@ -1,0 +1,184 @@
+"""A price: the rates of one model at one provider from a date on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal
+
+from bursar.errors import UnknownPrice
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date, time
+
+    from bursar.prices.rates import CacheTime, Modality, Rates
+    from bursar.prices.units import Unit
+    from bursar.usage import Usage
+
+Tier = Literal["batch", "flex", "priority", "fast"]
+"""A service tier that may have rates of its own; any other tier is the standard one."""
+
+_NO_TIERS: Final[Mapping[str, Rates]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """
+    What one model costs at one provider, in US dollars; never edited, only succeeded by a later one.
+
+    A dimension without a rate is billed as the whole that it is part of: audio input as input, reasoning as
+    output, an hour's cache write as a cache write.  Rates are integer pico-dollars inside; a cost is rounded up
+    once, to the nano-dollar.
+
+    Attributes:
+        provider: Who bills.
+
+        model: The canonical name of the model, whatever the call said.
+
+        row: Which row of the price data this is: `openai:gpt-4o`, `deepseek:deepseek-chat@2026-01-05 00:30-16:30`.
+
+        data_version: The version of genai-prices that the rates come from, or `"override"`.
+
+        rates: The standard rates.
+
+        tier_rates: The rates of the service tiers that have their own.
+
+        starts: The first day, in UTC, that these rates applied; None if they always did.
+
+        hours: The hours of the day, in UTC, that they apply in; None for all of it.
+
+        context_window: The most input tokens, where known.
+
+        output_limit: The most output tokens that an override declared.
+
+        is_free: Declared free; every cost is zero.
+
+        has_automatic_cache: Whether the provider writes to its cache without being asked.
+    """
+
+    provider: str
+    model: str
+    row: str
+    data_version: str
+    currency: str = "USD"
+    rates: Rates = field(repr=False)
+    tier_rates: Mapping[str, Rates] = field(default_factory=lambda: _NO_TIERS, repr=False, hash=False)
+    starts: date | None = None
+    hours: tuple[time, time] | None = None
+    context_window: int | None = None
+    output_limit: int | None = None
+    is_free: bool = False
+    has_automatic_cache: bool = True
+
+    def cost_nanousd(self, usage: Usage, *, tier: str | None = None) -> int:
+        """
+        Return what *usage* costs, in nano-dollars, rounded up once; never raises and is never negative.
+
+        Crossing an input threshold reprices every token of the call.  Where a part is larger than the whole it is
+        said to be in, the provider left it out of the whole, and both are billed.
+
+        Args:
+            tier: The service tier that served the call; one without rates of its own costs the standard ones.
+        """
+        rates = self.rates if tier is None else self.tier_rates.get(tier, self.rates)
+        return rates.cost_nanousd(usage)
+
+    def unpriced(self, usage: Usage, *, tier: str | None = None) -> tuple[str, ...]:
+        """
+        Return the names of the counts in *usage* that this price has nothing to say about.
+
+        They cost nothing in `cost_nanousd`, so a cost of a usage with any is a lower bound.
+        """
+        return () if self.is_free else self._rates(tier).unpriced(usage)
+
+    def input_rate_most_pico(
+        self,
+        input_tokens: int,
+        *,
+        cache_write: CacheTime | None = None,
+        tier: str | None = None,
+        modality: Modality = "text",
+    ) -> int:
+        """
+        Return the most that one input token can cost, in pico-dollars, in a call of at most *input_tokens*.
+
+        Rounded up; covers every threshold that the call can cross, cache reads, and cache writes where they are
+        asked for or the provider makes them by itself.
+
+        Args:
+            cache_write: The longest time that the call asks for any of its input to be cached, if it does.
+
+            modality: What the token stands for; *text* tokens can be dearer, so they always count.
+
+        Raises:
+            UnknownPrice: The model is not priced by the token.
+        """
+        writes = cache_write is not None or self.has_automatic_cache
+
+        def is_meant(unit: Unit) -> bool:
+            if not self._is_tokens(unit, "input", modality):
+                return False
+            if unit.dimensions.get("cache_ttl") == "1h":
+                return cache_write == "1h"
+            return writes or unit.dimensions.get("token_type") != "cache_write"
+
+        most = self._rates(tier).most_pico(is_meant, input_tokens=input_tokens)
+        if most is None:
+            raise self._not_priced_by_token()
+        return most
+
+    def output_rate_most_pico(
+        self, input_tokens: int, *, tier: str | None = None, modality: Modality = "text"
+    ) -> int:
+        """
+        Return the most that one output token can cost, in pico-dollars, in a call of at most *input_tokens*.
+
+        Rounded up; the dearest of output, reasoning and citations.  Zero where only input is priced (embeddings).
+
+        Args:
+            modality: What the token stands for; *text* tokens can be dearer, so they always count.
+
+        Raises:
+            UnknownPrice: The model is not priced by the token.
+        """
+        rates = self._rates(tier)
+        most = rates.most_pico(
+            lambda unit: self._is_tokens(unit, "output", modality), input_tokens=input_tokens
+        )
+        if most is None and rates.most_pico(lambda unit: unit.name == "input_tokens", input_tokens=0) is None:
+            raise self._not_priced_by_token()
+        return most or 0
+
+    def fee_pico(self, kind: str, *, tier: str | None = None) -> int | None:
+        """
+        Return what one of *kind* costs, in pico-dollars, rounded up, or None where no fee is known.
+
+        Args:
+            kind: `"requests"`, which is zero where there is no such fee, `"web_searches"`, `"code_executions"`,
+                `"storage_searches"`, or any other unit that is not a token.
+        """
+        if self.is_free:
+            return 0
+        most = self._rates(tier).most_pico(lambda unit: unit.name == kind, input_tokens=1 << 62)
+        return 0 if most is None and kind == "requests" else most
+
+    def _rates(self, tier: str | None) -> Rates:
+        return self.rates if tier is None else self.tier_rates.get(tier, self.rates)
+
+    @staticmethod
+    def _is_tokens(unit: Unit, direction: str, modality: Modality) -> bool:
+        dimensions = unit.dimensions
+        return (
+            dimensions["family"] == "tokens"
+            and dimensions["direction"] == direction
+            and dimensions.get("modality", "text") in {"text", modality}
+        )
+
+    def _not_priced_by_token(self) -> UnknownPrice:
+        priced = ", ".join(sorted(name for name, _ in self.rates.order))
+        msg = (
+            f'model "{self.model}" at provider "{self.provider}" has no price for a token, only for {priced}; '
+            f'add one with bursar.prices.add("{self.model}", input="$0.20", output="$0.60", per=1_000_000)'
+        )
+        return UnknownPrice(msg)

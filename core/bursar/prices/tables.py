@@ -1,0 +1,132 @@
+"""Prices as plain rows, for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from bursar.prices.catalogue import providers_with
+from bursar.prices.ceilings import output_ceiling
+from bursar.prices.lookup import find_price, find_timeline
+from bursar.prices.timeline import Timeline
+from bursar.prices.units import UNITS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date, datetime, time
+
+    from bursar.prices.price import Price
+    from bursar.prices.rates import Band, Rates
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceRow:
+    """
+    One line of a price table: the rates of a model at a provider, in one service tier and one band of input.
+
+    Attributes:
+        source: `"genai-prices"` or `"override"`.
+
+        starts: The first day, in UTC, of these rates; None if they always held.
+
+        hours: The hours of the day, in UTC; None for all of it.
+
+        is_current: Whether these rates hold at the moment that was asked for.
+
+        tier: `"standard"`, or the service tier.
+
+        above_input_tokens: The rates apply to a call with more input than this; -1 in the first band.
+
+        usd_per_million: Dollars for a million of each kind of token.
+
+        usd_each: Dollars for one of anything else: a request, a web search, a second of audio.
+
+        context_window, output_ceiling: In tokens; None where not known.
+    """
+
+    provider: str
+    model: str
+    row: str
+    source: str
+    data_version: str
+    starts: date | None
+    hours: tuple[time, time] | None
+    is_current: bool
+    is_free: bool
+    tier: str
+    above_input_tokens: int
+    usd_per_million: Mapping[str, Decimal]
+    usd_each: Mapping[str, Decimal]
+    context_window: int | None
+    output_ceiling: int | None
+
+
+def describe(
+    model: str, provider: str | None = None, *, at: datetime | None = None, history: bool = False
+) -> list[PriceRow]:
+    """
+    Return what is known of the price of *model*, one row for each service tier and band of input.
+
+    Args:
+        provider: Whose; None stands for everyone who sells a model of that name, its maker first.
+
+        at: The instant at which a row must hold; None is now.
+
+        history: Whether to return rows of the past and the future, too.
+
+    Returns:
+        Nothing, if the price is unknown.
+    """
+    rows: list[PriceRow] = []
+    seen: set[tuple[str, str]] = set()
+    for seller in [provider] if provider else [None, *providers_with(model)]:
+        current = find_price(seller, model, at=at)
+        found = find_timeline(seller, model)
+        prices = found.all() if isinstance(found, Timeline) else [found]
+        for one in prices:
+            if one is None or (one.provider, one.row) in seen or not (history or one == current):
+                continue
+            seen.add((one.provider, one.row))
+            ceiling = output_ceiling(seller or one.provider, model)
+            rows += _rows(one, is_current=one == current, ceiling=ceiling)
+    return rows
+
+
+def _rows(price: Price, *, is_current: bool, ceiling: int | None) -> list[PriceRow]:
+    tiers: dict[str, Rates] = {"standard": price.rates, **price.tier_rates}
+    return [
+        PriceRow(
+            provider=price.provider,
+            model=price.model,
+            row=price.row,
+            source="override" if price.data_version == "override" else "genai-prices",
+            data_version=price.data_version,
+            starts=price.starts,
+            hours=price.hours,
+            is_current=is_current,
+            is_free=price.is_free,
+            tier=tier,
+            above_input_tokens=band.above,
+            usd_per_million=_dollars(rates, band, tokens=True),
+            usd_each=_dollars(rates, band, tokens=False),
+            context_window=price.context_window,
+            output_ceiling=ceiling,
+        )
+        for tier, rates in tiers.items()
+        for band in rates.bands
+    ]
+
+
+def _dollars(rates: Rates, band: Band, *, tokens: bool) -> dict[str, Decimal]:
+    many = 1_000_000 if tokens else 1
+    return {
+        name: _plain(rates.usd(band, name, count=many))
+        for name in UNITS
+        if name in band.rates and (UNITS[name].dimensions["family"] == "tokens") is tokens
+    }
+
+
+def _plain(usd: Decimal) -> Decimal:
+    """Return *usd* without trailing zeros and without an exponent."""
+    return usd.quantize(Decimal(1)) if usd == usd.to_integral_value() else usd.normalize()
