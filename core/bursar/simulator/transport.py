@@ -56,14 +56,18 @@ class _SyncTransport:
 
     def handle_request(self, request: Any) -> Any:  # noqa: ANN401
         steps = _open(self._provider, request, request.read())
-        for step in steps:
-            if isinstance(step, Head):
-                body = _classes(self._library.__name__).sync_body(steps, self._library, request)
-                return self._library.Response(step.status, headers=_headers(step), stream=body)
-            if isinstance(step, Break):
-                raise _broken(self._library, step, request)
-            if isinstance(step, Pause):
-                time.sleep(step.seconds)
+        try:
+            for step in steps:
+                if isinstance(step, Head):
+                    body = _classes(self._library.__name__).sync_body(steps, self._library, request)
+                    return self._library.Response(step.status, headers=_headers(step), stream=body)
+                if isinstance(step, Break):
+                    raise _broken(self._library, step, request)
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+        except BaseException:
+            steps.close()
+            raise
         msg = "an exchange ended without a response"
         raise AssertionError(msg)
 
@@ -87,7 +91,7 @@ class _AsyncTransport:
                     raise _broken(self._library, step, request)
                 if isinstance(step, Pause):
                     await asyncio.sleep(step.seconds)
-        except asyncio.CancelledError:
+        except BaseException:
             steps.close()
             raise
         msg = "an exchange ended without a response"
