@@ -1,0 +1,307 @@
+"""The store in one SQLite file: the default, shared by the processes of one machine."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from bursar.account import Amounts
+from bursar.reservation import (
+    Grant,
+    Resolution,
+    decide,
+    repeated_entry,
+    repeated_grant,
+    take_notices,
+    undispatchable,
+    unknown_reservation,
+)
+from bursar.stores.sqlite import ledger, reservations
+from bursar.stores.sqlite.accounts import Accounts
+from bursar.stores.sqlite.connection import Connection
+from bursar.stores.sqlite.reservations import DISPATCHED, INSERT, PRESUMED, SETTLE
+from bursar.stores.sqlite.rows import entry_row
+from bursar.waiting import Waiters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from bursar.account import Account, AccountState, Limits
+    from bursar.entry import Entry, RunRecord
+    from bursar.reservation import Answer, Claim
+    from bursar.store import By, RunTotals, Where
+    from bursar.stores.sqlite.accounts import ChainRows
+    from bursar.totals import Totals
+
+_FOLD_EVERY: Final = 256
+_HOLDS_KEPT: Final = 10_000
+_NOTHING: Final = Amounts()
+
+
+class SQLiteStore:
+    """
+    Keeps accounts and the ledger in one SQLite file, in write-ahead mode.
+
+    Every verb is one transaction, so a process killed at any moment loses no settled entry and doubles none.
+
+    Args:
+        path: The file; made with mode 0600, and its folder with 0700, where they are not there.
+
+        clock: Seconds since the epoch; the same clock for every process that shares the file.
+
+        lock_timeout_s: Seconds that another process may keep the file locked.
+
+        is_durable: Whether even a power loss may lose no settled call.
+
+    Raises:
+        StoreError: The file cannot be opened, or is not a ledger.
+    """
+
+    is_shared = True
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        lock_timeout_s: float = 10.0,
+        is_durable: bool = False,
+    ) -> None:
+        self.url = f"sqlite:///{path}"
+        self.path = path
+        self.now = clock
+        self.waiters = Waiters()
+        self._accounts = Accounts()
+        # What this process holds, so that its own settles need not read it back; the file has it, whoever asks.
+        self._held: dict[str, tuple[ChainRows, Amounts]] = {}
+        self._unfolded = 0
+        self._connection = Connection(
+            path,
+            lock_timeout_s=lock_timeout_s,
+            is_durable=is_durable,
+            on_open=self._forget,
+            on_rollback=self._accounts.forget_opened,
+        )
+
+    def declare(self, account: Account) -> AccountState:
+        """Open *account*, or give it the limits and thresholds declared now."""
+        with self._connection as cursor:
+            state = self._accounts.declare(cursor, account).state()
+        self.waiters.wake((account.key,))
+        return state
+
+    def reserve(self, claim: Claim, resolving: Resolution | None = None) -> Answer:
+        """Hold the claim's bound on its whole chain, or nothing; atomic with *resolving*."""
+        keys: list[str] = []
+        try:
+            with self._connection as cursor:
+                if resolving is not None:
+                    keys = self._resolve(cursor, resolving)[1]
+                grant = self._reserve_quickly(cursor, claim)
+        except _InTheWay:
+            with self._connection as cursor:
+                if resolving is not None:
+                    keys = self._resolve(cursor, resolving)[1]
+                answer, freed = self._reserve(cursor, claim)
+            keys = [*keys, *freed]
+        else:
+            answer = grant
+        if keys:
+            self.waiters.wake(keys)
+        return answer
+
+    def assess(self, claim: Claim) -> Answer:
+        """Return what `reserve` would answer now."""
+        with self._connection as cursor:
+            rows = self._accounts.rows(cursor, claim.accounts)
+            freed = self._sweep(cursor)[0]
+            answer = decide(
+                self._accounts.load(cursor, rows.ids), claim, lambda: self._held_by(cursor, claim.owner)
+            )
+        self.waiters.wake(freed)
+        return answer
+
+    def dispatch(self, reservation_id: str) -> None:
+        """Mark that the request is being sent."""
+        with self._connection as cursor:
+            if not reservations.dispatch(cursor, reservation_id):
+                raise undispatchable(reservation_id)
+
+    def extend(self, reservation_id: str, lease_s: float) -> None:
+        """Let the hold live for *lease_s* more seconds from now."""
+        with self._connection as cursor:
+            reservations.extend(cursor, reservation_id, self.now() + lease_s)
+
+    def resolve(self, resolution: Resolution) -> Entry:
+        """Book what the reservation truly took and append its entry; a repeat answers the first."""
+        with self._connection as cursor:
+            entry, keys = self._resolve(cursor, resolution)
+        if keys:
+            self.waiters.wake(keys)
+        return entry
+
+    def expire(self) -> int:
+        """Presume spent, or release, every hold whose lease ran out."""
+        with self._connection as cursor:
+            freed, count = self._sweep(cursor)
+        self.waiters.wake(freed)
+        return count
+
+    def record(self, entry: Entry, accounts: Sequence[Account] = ()) -> None:
+        """Append an entry that resolves no reservation, and book its cost on *accounts*."""
+        spent = Amounts(entry.cost_nanousd or 0, entry.usage.total_tokens)
+        with self._connection as cursor:
+            if (first := reservations.find_entry(cursor, entry.id)) is not None:
+                repeated_entry(first, Resolution(entry, spent))
+                return
+            rows = self._accounts.rows(cursor, tuple(accounts))
+            self._accounts.resolve(cursor, rows.ids, _NOTHING, spent)
+            reservations.append(cursor, entry)
+            self._fold_if_due(cursor)
+
+    def state(self, key: str) -> AccountState | None:
+        """Return one account as it is now."""
+        return self._accounts.state(self._connection, key)
+
+    def set_limits(self, key: str, limits: Limits) -> None:
+        """Change the limits of an open account."""
+        with self._connection as cursor:
+            account = self._accounts.find(cursor, key)
+            if account is not None:
+                self._accounts.declare(cursor, replace(account, limits=limits))
+        self.waiters.wake((key,))
+
+    def open_run(self, run: RunRecord) -> None:
+        """Append a run to the ledger."""
+        with self._connection as cursor:
+            ledger.open_run(cursor, run)
+
+    def close_run(self, run_id: str, ended_s: float) -> None:
+        """Note when a run ended."""
+        with self._connection as cursor:
+            cursor.execute("UPDATE runs SET ended_s = ? WHERE id = ?", (ended_s, run_id))
+
+    def totals(self, by: By | None, where: Where) -> list[tuple[str, Totals]]:
+        """Return the sums of the entries by name, dearest first."""
+        ledger.fold_for_reading(self._connection)
+        return ledger.totals(self._connection, by, where)
+
+    def runs(self, where: Where) -> list[RunTotals]:
+        """Return the runs, oldest first."""
+        ledger.fold_for_reading(self._connection)
+        return ledger.runs(self._connection, where)
+
+    def entries(self, where: Where, *, most: int = 10_000) -> Iterable[Entry]:
+        """Return the newest *most* entries, oldest first."""
+        ledger.fold_for_reading(self._connection)
+        return ledger.entries(self._connection, where, most)
+
+    def presumed_nanousd(self, where: Where) -> int:
+        """Return what unresolved calls may have cost whose lease ran out; of every run, as a hold names none."""
+        del where
+        statement = f"SELECT coalesce(sum(nanousd), 0) FROM reservations WHERE state = {PRESUMED}"
+        return int(self._connection.query(statement)[0][0])
+
+    def close(self) -> None:
+        """Close the file; a later call opens it again."""
+        self._connection.close()
+
+    def _forget(self) -> None:
+        # What stands at this path now may be another file.
+        self._accounts.forget()
+        self._held.clear()
+
+    def _reserve_quickly(self, cursor: sqlite3.Cursor, claim: Claim) -> Grant:
+        """Hold where nothing is in the way, not even a threshold: two statements, and nothing is read."""
+        id_, accounts, amounts, owner, lease_s, _, is_dispatched, _, _ = claim
+        rows = self._accounts.rows(cursor, accounts)
+        fitting = cursor.execute(rows.statements.hold_quickly, (*amounts, *rows.ids)).rowcount
+        if fitting != len(rows.ids):
+            raise _InTheWay
+        row = (id_, int(is_dispatched), rows.text, *amounts, None, owner, self.now() + lease_s)
+        try:
+            is_new = cursor.execute(INSERT, row).rowcount == 1
+        except sqlite3.IntegrityError:
+            is_new = False
+        if not is_new:
+            raise _InTheWay
+        if len(self._held) >= _HOLDS_KEPT:
+            self._held.clear()
+        self._held[id_] = (rows, amounts)
+        return Grant(id_, amounts)
+
+    def _reserve(self, cursor: sqlite3.Cursor, claim: Claim) -> tuple[Answer, list[str]]:
+        """Look at the whole state of the chain, which the quick way has no need for."""
+        accounts = self._accounts
+        if reservations.is_known(cursor, claim.id):
+            return repeated_grant(claim, reservations.find_grant(cursor, claim.id)), []
+        rows = accounts.rows(cursor, claim.accounts)
+        freed = self._sweep(cursor)[0]
+        chain = accounts.load(cursor, rows.ids)
+        answer = decide(chain, claim, lambda: self._held_by(cursor, claim.owner))
+        if isinstance(answer, Grant):
+            accounts.force(cursor, rows, answer.amounts)
+            answer = answer._replace(notices=take_notices(chain))
+            ends = (answer.output_limit, claim.owner, self.now() + claim.lease_s)
+            cursor.execute(INSERT, (claim.id, int(claim.is_dispatched), rows.text, *answer.amounts, *ends))
+        accounts.save(cursor, rows.ids, chain)
+        return answer, freed
+
+    def _resolve(self, cursor: sqlite3.Cursor, resolution: Resolution) -> tuple[Entry, list[str]]:
+        entry, actual = resolution
+        id_ = entry[0]
+        held = self._held.pop(id_, None)
+        if held is None or cursor.execute(SETTLE, (*entry_row(entry), id_)).rowcount != 1:
+            return self._resolve_slowly(cursor, resolution)
+        rows, amounts = held
+        self._accounts.resolve(cursor, rows.ids, amounts, actual)
+        self._fold_if_due(cursor)
+        return entry, rows.keys if self.waiters.queues else []
+
+    def _resolve_slowly(self, cursor: sqlite3.Cursor, resolution: Resolution) -> tuple[Entry, list[str]]:
+        """Resolve what another process reserved, or what is expired or resolved already."""
+        entry, accounts = resolution.entry, self._accounts
+        held = reservations.find_held(cursor, entry.id)
+        if held is None:
+            if (first := reservations.find_entry(cursor, entry.id)) is not None:
+                return repeated_entry(first, resolution), []
+            raise unknown_reservation(entry.id)
+        amounts = held.amounts
+        if held.state > DISPATCHED:
+            entry = entry._replace(is_late=True)
+            amounts = held.amounts if held.state == PRESUMED else _NOTHING
+            accounts.presume(cursor, held.ids, amounts, -1)
+        accounts.resolve(cursor, held.ids, amounts, resolution.amounts)
+        reservations.settle(cursor, entry)
+        self._fold_if_due(cursor)
+        return entry, accounts.keys(cursor, held.ids)
+
+    def _fold_if_due(self, cursor: sqlite3.Cursor) -> None:
+        self._unfolded += 1
+        if self._unfolded >= _FOLD_EVERY:
+            ledger.fold(cursor)
+            self._unfolded = 0
+
+    def _held_by(self, cursor: sqlite3.Cursor, owner: str) -> dict[str, Amounts]:
+        by_key: dict[str, Amounts] = {}
+        for held in reservations.held_by(cursor, owner):
+            for key in self._accounts.keys(cursor, held.ids):
+                by_key[key] = by_key.get(key, _NOTHING).plus(held.amounts)
+        return by_key
+
+    def _sweep(self, cursor: sqlite3.Cursor) -> tuple[list[str], int]:
+        over = reservations.expire(cursor, self.now())
+        for held in over:
+            if held.state == PRESUMED:
+                self._accounts.presume(cursor, held.ids, held.amounts)
+            else:
+                self._accounts.resolve(cursor, held.ids, held.amounts, _NOTHING)
+        ids = {id_ for held in over for id_ in held.ids}
+        return self._accounts.keys(cursor, tuple(ids)), len(over)
+
+
+class _InTheWay(Exception):
+    """A limit, a threshold or an earlier reservation is in the way of the quick way."""
