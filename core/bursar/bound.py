@@ -1,0 +1,154 @@
+"""The most that a call may cost, worked out from its request alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from bursar.errors import UnmeteredEndpoint
+from bursar.money import PICO_PER_NANO, ceil_to_nano
+from bursar.prices import find_price, output_ceiling
+from bursar.reservation import Shrink
+from bursar.wire import SERVER_TOOL_UNITS
+
+if TYPE_CHECKING:
+    from bursar.prices import Price
+    from bursar.wire import Ask
+
+OUTPUT_UNKNOWN: Final = 1_000_000
+"""Output tokens to assume for a model of which neither the most output nor the context window is known."""
+
+
+class Bound(NamedTuple):
+    """
+    The most a call may cost at one model.
+
+    Attributes:
+        price: What it was worked out from; None where no price is known, and *shrink* then counts tokens alone.
+
+        shrink: How it falls with the output limit; its *most* is the wanted output.
+
+        input_tokens: The most input tokens.
+    """
+
+    model: str
+    price: Price | None
+    shrink: Shrink
+    input_tokens: int
+
+    @property
+    def whole(self) -> tuple[int, int]:
+        """The whole bound, in nano-dollars and in tokens."""
+        shrink = self.shrink
+        return (
+            ceil_to_nano(shrink.fixed_picousd + shrink.most * shrink.output_picousd),
+            shrink.fixed_tokens + shrink.most * shrink.output_tokens,
+        )
+
+    def nanousd_of(self, input_tokens: int, output_tokens: int) -> int:
+        """Return the most that *input_tokens* and *output_tokens* of this call can have cost."""
+        shrink = self.shrink
+        fixed = shrink.fixed_picousd * input_tokens // self.input_tokens if self.input_tokens else shrink.fixed_picousd
+        # One output token costs output_picousd divided by the number of choices that share a limit.
+        each = -(-shrink.output_picousd // max(shrink.output_tokens, 1))
+        return -(-(fixed + output_tokens * each) // PICO_PER_NANO)
+
+
+def unmetered_bound(model: str) -> Bound:
+    """Return the bound of a call whose cost cannot be known: it counts as a call, and holds no money."""
+    return Bound(model, None, Shrink(0, 0, 0, 0, 0, 0), 0)
+
+
+def bound(
+    ask: Ask, *, provider: str, model: str, min_output_tokens: int, input_tokens: int | None = None
+) -> Bound:
+    """
+    Return the most that *ask* may cost at *model*.
+
+    Input counts at the dearest rate it can be billed at: a cache write where one can happen, the highest tier that
+    the input can reach. Output counts at the request's own limit, else at the most that the model can answer.
+
+    Args:
+        input_tokens: An exact count, where the cheap bound of *ask* does not fit.
+
+    Raises:
+        UnmeteredEndpoint: Nothing bounds the call; the message names what to limit.
+    """
+    price = find_price(provider, model)
+    window = price.context_window if price is not None else None
+    tokens = input_tokens if input_tokens is not None else _input_tokens(ask, window, model)
+    most = _output_tokens(ask, price, provider, model)
+    output_tokens = ask.choices if ask.generates else 0
+    fixed_picousd, output_picousd = (0, 0) if price is None else _rates(ask, price, provider, tokens)
+    shrink = Shrink(
+        fixed_picousd=fixed_picousd,
+        fixed_tokens=tokens + ask.extra_output_tokens,
+        output_picousd=output_picousd * output_tokens,
+        output_tokens=output_tokens,
+        most=most,
+        least=min(min_output_tokens, most),
+    )
+    return Bound(model, price, shrink, tokens)
+
+
+def _input_tokens(ask: Ask, context_window: int | None, model: str) -> int:
+    if ask.unbounded is not None:
+        raise UnmeteredEndpoint(f"this call to {model} cannot be bounded: {ask.unbounded}")
+    tokens = ask.input_ceiling(context_window)
+    if tokens is None:
+        msg = (
+            f'this call to "{model}" cannot be bounded: its input holds {", ".join(ask.input_unseen) or "tool rounds"} '
+            "that the request does not show; limit the tools' uses, or add the model's context window with "
+            "bursar.prices.add(..., context=...)"
+        )
+        raise UnmeteredEndpoint(msg)
+    return tokens
+
+
+def _output_tokens(ask: Ask, price: Price | None, provider: str, model: str) -> int:
+    if not ask.generates:
+        return 0
+    if ask.output_limit is not None:
+        return ask.output_limit
+    known = output_ceiling(provider, model) or (price.output_limit if price is not None else None)
+    return known or (price.context_window if price is not None else None) or OUTPUT_UNKNOWN
+
+
+def _rates(ask: Ask, price: Price, provider: str, tokens: int) -> tuple[int, int]:
+    """Return what the call costs before its first output token, and the rate of one output token."""
+    prices = [price]
+    for other in ask.also_models:
+        if (also := find_price(provider, other)) is not None:
+            prices.append(also)
+    most_fixed = most_output = 0
+    for each in prices:
+        tier = ask.tier
+        text = each.input_rate_most_pico(tokens, cache_write=ask.cache_write, tier=tier)
+        fixed = tokens * text + (each.fee_pico("requests", tier=tier) or 0)
+        if ask.image_tokens_most:
+            rate = each.input_rate_most_pico(tokens, cache_write=ask.cache_write, tier=tier, modality="image")
+            fixed += ask.image_tokens_most * max(rate - text, 0)
+        if ask.audio_tokens_most:
+            rate = each.input_rate_most_pico(tokens, cache_write=ask.cache_write, tier=tier, modality="audio")
+            fixed += ask.audio_tokens_most * max(rate - text, 0)
+        output = 0
+        if ask.generates:
+            modality = "audio" if ask.asks_audio_output else "text"
+            output = each.output_rate_most_pico(tokens, tier=tier, modality=modality)
+        fixed += ask.extra_output_tokens * output + _tool_fees(ask, each)
+        most_fixed, most_output = max(most_fixed, fixed), max(most_output, output)
+    return most_fixed, most_output
+
+
+def _tool_fees(ask: Ask, price: Price) -> int:
+    fees = 0
+    for kind, uses in ask.server_tools.items():
+        fee = price.fee_pico(SERVER_TOOL_UNITS.get(kind, kind), tier=ask.tier)
+        if uses is None or fee is None:
+            what = "has no limit on its uses" if uses is None else "has no known fee"
+            msg = (
+                f'the tool "{kind}" of this call to "{price.model}" {what}, so that its cost cannot be bounded; '
+                "limit it (max_uses, or max_tool_calls), or leave the tool out"
+            )
+            raise UnmeteredEndpoint(msg)
+        fees += fee * uses
+    return fees

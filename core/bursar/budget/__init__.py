@@ -1,0 +1,357 @@
+"""A budget: an amount that a scope may spend in a window, split among agents if you like."""
+
+from __future__ import annotations
+
+import threading
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal
+
+from bursar.account import Account, Limits
+from bursar.allotment import Share, split
+from bursar.budget.arguments import (
+    checked_agents,
+    parse_allotments,
+    parse_at_least,
+    parse_limits,
+    parse_min_output_tokens,
+    parse_on_exceed,
+    parse_on_store_failure,
+)
+from bursar.budget.declared import Declared, Scope
+from bursar.errors import UnknownAgent
+from bursar.ids import new_id
+from bursar.ledger.report import Report
+from bursar.money import Money, format_usd, parse_usd, to_usd
+from bursar.policy import (
+    DEFAULT_MIN_OUTPUT_TOKENS,
+    DEFAULT_WAIT_S,
+    DEFAULT_WARN_AT,
+    OnExceed,
+    Policy,
+    parse_ladder,
+    parse_thresholds,
+)
+from bursar.run import Link, Run
+from bursar.store import Where
+from bursar.stores.opening import open_store
+from bursar.window import Per, Window, describe, parse_per, window_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import timedelta
+    from decimal import Decimal
+
+    from bursar.reservation import Notice
+    from bursar.store import Store
+
+class Budget:
+    """
+    An amount that a run, a day, a month or all time may spend, reserved before every call.
+
+    ```python
+    Budget("$5.00", agents={"planner": "15%", "researcher": "50%"}, downgrade={"gpt-4o": "gpt-4o-mini"})
+    ```
+
+    Args:
+        limit: Dollars: `"$5.00"`, `5`, `Decimal("0.50")`; None for no limit in money.
+
+        agents: What each agent may spend of it: a share (`"15%"`), an amount (`"$1.50"`), or a `Budget` with limits
+            and rules of its own. An agent that is not named spends from what the others leave.
+
+        per: When it renews: each `"run"`, UTC `"day"` or `"month"`, a `timedelta`, or never (`"total"`). A budget that
+            is not per run is shared by everyone who uses its name, or its workflow where it has none.
+
+        within: The budget around this one; a call is paid from both or not at all.
+
+        name: Names it in errors, reports and the store.
+
+        tokens, calls, attempts: Limits in other units on the same budget: tokens in and out, calls, and requests sent
+            with retries.
+
+        warn_at: Shares of the limit, spent or reserved, at which to log a warning and call *on_notice*, once each.
+
+        downgrade: The cheaper model that stands in for a model that no longer fits: a name, or several in order.
+
+        downgrade_at: The share of the limit, spent or reserved, from which calls are downgraded at once.
+
+        on_exceed: What becomes of a call that does not fit: `"raise"`, `"stop"` (a real answer that says why),
+            `"warn"` (let it through), or a function that is given the `BudgetExceeded` and may raise the limit: it
+            returns the new limit, or True if it made room itself, or False to refuse.
+
+        on_notice: Called with each `Notice`.
+
+        min_output_tokens: The smallest output limit that a request is lowered to, to fit what is left.
+
+        wait_s: Seconds that a call waits for what others hold reserved.
+
+        store: Where accounts and ledger are kept: `"memory:"`, `"sqlite:///ledger.db"`, or an open store; by default
+            `BURSAR_STORE`, else a file in the user's data folder.
+
+        on_store_failure: `"closed"` refuses calls while the store does not answer; `"open"` lets them through unpaid.
+
+        oversubscribe: Allow shares that add up to more than 100 %; the whole still holds.
+
+    Raises:
+        ValueError: A limit, share or threshold makes no sense; the message names it and the remedy.
+    """
+
+    def __init__(
+        self,
+        limit: Money | None = None,
+        *,
+        agents: Mapping[str, Money | Budget] | None = None,
+        per: Literal["run", "day", "month", "total"] | timedelta = "run",
+        within: Budget | None = None,
+        name: str | None = None,
+        tokens: int | None = None,
+        calls: int | None = None,
+        attempts: int | None = None,
+        warn_at: float | Sequence[float] | None = DEFAULT_WARN_AT,
+        downgrade: Mapping[str, str | Sequence[str]] | None = None,
+        downgrade_at: float | None = None,
+        on_exceed: OnExceed = "raise",
+        on_notice: Callable[[Notice], object] | None = None,
+        min_output_tokens: int = DEFAULT_MIN_OUTPUT_TOKENS,
+        wait_s: float = DEFAULT_WAIT_S,
+        store: Store | str | None = None,
+        on_store_failure: Literal["closed", "open"] = "closed",
+        oversubscribe: bool = False,
+    ) -> None:
+        _check_name(name)
+        _check_within(within)
+        self.name = name
+        self.per: Per = parse_per(per)
+        self.within = within
+        self.policy = Policy(
+            warn_at_ppm=parse_thresholds(warn_at, what="warn_at"),
+            ladder=parse_ladder(downgrade),
+            downgrade_at_ppm=next(iter(parse_thresholds(downgrade_at, what="downgrade_at")), None),
+            on_exceed=parse_on_exceed(on_exceed),
+            on_notice=on_notice,
+            wait_s=parse_at_least(0, wait_s, "wait_s"),
+            min_output_tokens=parse_min_output_tokens(min_output_tokens),
+            fails_open=parse_on_store_failure(on_store_failure),
+        )
+        self._limits = parse_limits(limit, tokens=tokens, calls=calls, attempts=attempts)
+        self._agents = _parse_agents(agents, self._limits, oversubscribe=oversubscribe)
+        self._store = store
+        self._lock = threading.RLock()
+        self._declared = Declared()
+        self._standing: Run | None = None
+        # Tells the account of a budget without a name from that of another one in the same run.
+        self._id = new_id()[-22:-16]
+
+    def run(self, workflow: str = "run", *, id: str | None = None) -> Run:  # noqa: A002 (the run's own word for it)
+        """
+        Return a run of *workflow* that pays from this budget, to be used in `with` or `async with`.
+
+        Args:
+            workflow: Runs of one workflow are compared with each other.
+
+            id: The run's id; a new one if left out.
+        """
+        return Run(self, workflow, id=id)
+
+    def standing_run(self, proposed: Run) -> Run:
+        """Return the run that stands for this budget outside any other: the first proposed, for all its clients."""
+        with self._lock:
+            if self._standing is None:
+                self._standing = proposed
+            return self._standing
+
+    @property
+    def store(self) -> Store:
+        """Where accounts and ledger are kept; opened on first use."""
+        if self._store is None or isinstance(self._store, str):
+            self._store = open_store(self._store)
+        return self._store
+
+    @property
+    def has_own_store(self) -> bool:
+        """Whether a store was named for this budget, or it was used with one."""
+        return self._store is not None
+
+    def bind(self, store: Store) -> None:
+        """Use *store*, unless one was named; every budget of a chain must be in the same one."""
+        if self._store is None:
+            self._store = store
+
+    @property
+    def limits(self) -> Limits:
+        """The most of each unit; None is no limit."""
+        return self._limits
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """The agents that have an allotment."""
+        return tuple(self._agents)
+
+    @property
+    def limit(self) -> Decimal | None:
+        """The limit in dollars; set it to raise or lower it, also while calls are in flight."""
+        return None if self._limits.nanousd is None else to_usd(self._limits.nanousd)
+
+    @limit.setter
+    def limit(self, limit: Money | None) -> None:
+        nanousd = None if limit is None else parse_usd(limit)
+        with self._lock:
+            self._limits = self._limits._replace(nanousd=nanousd)
+            self._declared.reset_limits()
+        for scope, agents in self._declared.scopes():
+            self.store.set_limits(scope.key, self._limits)
+            for key, agent in agents.items():
+                self.store.set_limits(key, self.agent_limits(agent))
+
+    def set_account_limits(self, key: str, limits: Limits) -> None:
+        """
+        Change the limits of one account of this budget, in one run or window, until the budget's own limit is set.
+
+        The shares of its agents follow the limits of the whole.
+        """
+        self._declared.set_limits(key, limits)
+        self.store.set_limits(key, limits)
+        for agent_key, agent in self._declared.agents_of(key).items():
+            if isinstance(self._agents[agent], Fraction) and not self._declared.is_set(agent_key):
+                self.store.set_limits(agent_key, self.agent_limits(agent, limits))
+
+    @property
+    def spent(self) -> Decimal:
+        """Dollars spent, presumed spending included: in all its runs of this process, or in the current window."""
+        return to_usd(self._declared.spent_nanousd(self.store, self.store.now()))
+
+    @property
+    def remaining(self) -> Decimal | None:
+        """Dollars left in its newest run or in the current window; None without a limit."""
+        key = self._declared.newest(self.store.now())
+        state = None if key is None else self.store.state(key)
+        if state is None or state.limits.nanousd is None:
+            return None if state is not None else self.limit
+        committed = state.spent.nanousd + state.presumed.nanousd + state.reserved.nanousd
+        return to_usd(max(state.limits.nanousd - committed, 0))
+
+    @property
+    def runs(self) -> list[Run]:
+        """Its newest runs in this process, oldest first."""
+        return self._declared.runs()
+
+    def note_closed(self, run: Run) -> None:
+        """Note that *run* has ended; of those that ended long ago only what they spent is remembered."""
+        self._declared.note_closed(run)
+
+    def report(self) -> Report:
+        """Return what its newest runs of this process have cost, 10,000 at most."""
+        return Report.of(self.store, Where(run_ids=self._declared.run_ids()))
+
+    def agent_limits(self, agent: str, whole: Limits | None = None) -> Limits:
+        """
+        Return what *agent* may spend of *whole*, which is the budget's own limits if left out.
+
+        Raises:
+            UnknownAgent: It has no allotment.
+        """
+        terms = self._agents.get(agent)
+        if terms is None:
+            raise self.unknown_agent(agent)
+        if isinstance(terms, Budget):
+            return terms.limits
+        if isinstance(terms, int):
+            return Limits(terms)
+        shares = {name: share for name, share in self._agents.items() if isinstance(share, Fraction)}
+        return split(self._limits if whole is None else whole, shares)[agent]
+
+    def agent_policy(self, agent: str) -> Policy:
+        """Return the rules for *agent*: its own where its allotment is a `Budget`, else this budget's."""
+        terms = self._agents.get(agent)
+        return terms.policy if isinstance(terms, Budget) else self.policy
+
+    def unknown_agent(self, agent: str) -> UnknownAgent:
+        """Return the error for a name the user typed that has no allotment here."""
+        known = ", ".join(f'"{name}"' for name in self._agents)
+        return UnknownAgent(
+            f'agent "{agent}" has no allotment in this budget, which names {known}; correct the name, or add it to agents='
+        )
+
+    def accounts(self, run: Run, agent: str, at_s: float) -> tuple[list[Link], float | None]:
+        """
+        Return the accounts that *agent* pays from in *run*, from the agent outwards, and when to ask again.
+
+        The budgets around this one come after its own, each account with the rules that hold for it.
+        """
+        scope = self._scope(run, at_s)
+        whole = self._declared.limits_of(scope.key, self._limits)
+        chain: list[Link] = []
+        agent_key = f"{scope.key}/agent:{agent}" if agent in self._agents else ""
+        if agent_key:
+            policy = self.agent_policy(agent)
+            name = f'agent "{agent}" in {scope.label}' if scope.label else f'agent "{agent}"'
+            limits = self._declared.limits_of(agent_key, self.agent_limits(agent, whole))
+            chain.append(Link(_account(agent_key, name, limits, policy), policy, self))
+        account = _account(scope.key, scope.label or f'agent "{agent}"', whole, self.policy)
+        chain.append(Link(account, self.policy, self))
+        self._declared.note(run, scope, agent_key, agent, at_s=at_s)
+        if self.within is None:
+            return chain, scope.ends_s
+        outer, outer_ends_s = self.within.accounts(run, agent, at_s)
+        ends = [end for end in (scope.ends_s, outer_ends_s) if end is not None]
+        return chain + outer, min(ends, default=None)
+
+    def own_account(self, run: Run, at_s: float) -> Account:
+        """Return the account of this budget as a whole that *run* pays from."""
+        scope = self._scope(run, at_s)
+        return _account(scope.key, scope.label, self._declared.limits_of(scope.key, self._limits), self.policy)
+
+    def _scope(self, run: Run, at_s: float) -> Scope:
+        if self.per == "run":
+            label = f'budget "{self.name}" in {run.title}' if self.name else run.title
+            return Scope(f"run:{run.id}:{self.name or self._id}", label, None)
+        window: Window = window_at(self.per, at_s)
+        if self.name:
+            label = f'budget "{self.name}" {describe(self.per)}'
+            return Scope(f"budget:{self.name}:{window.name}", label, window.ends_s)
+        label = f'workflow "{run.workflow}" {describe(self.per)}'
+        return Scope(f"workflow:{run.workflow}:{window.name}", label, window.ends_s)
+
+    def __repr__(self) -> str:
+        limit = "no limit" if self._limits.nanousd is None else format_usd(self._limits.nanousd)
+        return f"Budget({limit} {describe(self.per)}{f', name={self.name!r}' if self.name else ''})"
+
+
+_Terms = Share | int | Budget
+
+
+def _account(key: str, name: str, limits: Limits, policy: Policy) -> Account:
+    return Account(
+        key=key, name=name, limits=limits, warn_at_ppm=policy.warn_at_ppm, downgrade_at_ppm=policy.downgrade_at_ppm
+    )
+
+
+def _check_name(name: object) -> None:
+    if name is not None and (not isinstance(name, str) or not name.strip()):
+        msg = f"a budget's name must be a text that is not empty, not {name!r}; leave it out for none"
+        raise ValueError(msg)
+
+
+def _check_within(within: object) -> None:
+    if within is not None and not isinstance(within, Budget):
+        msg = f"within must be the Budget around this one, not {within!r}; write within=Budget({within!r})"
+        raise TypeError(msg)
+
+
+def _parse_agents(agents: object, limits: Limits, *, oversubscribe: bool) -> dict[str, _Terms]:
+    given = checked_agents(agents)
+    own = {name: value for name, value in given.items() if isinstance(value, Budget)}
+    for name, terms in own.items():
+        _check_terms(name, terms)
+    others = {name: value for name, value in given.items() if name not in own}
+    allotments = parse_allotments(others, limits, oversubscribe=oversubscribe)
+    return {name: own[name] if name in own else allotments[name] for name in given}
+
+
+def _check_terms(agent: str, terms: Budget) -> None:
+    """Check the budget of an agent, of which the limits and the rules hold, in the run or window of the whole."""
+    if terms.within is not None or terms.agents or terms.per != "run":
+        msg = (
+            f'the allotment of agent "{agent}" is a budget with within=, agents= or per=, which hold for the whole; '
+            "give it limits and rules alone"
+        )
+        raise ValueError(msg)

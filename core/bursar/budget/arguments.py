@@ -1,0 +1,145 @@
+"""What a user may write for a budget's arguments, and what is said about anything else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, cast
+
+from bursar.account import Limits
+from bursar.allotment import Share, parse_share
+from bursar.money import format_usd, parse_usd
+
+if TYPE_CHECKING:
+    from bursar.policy import OnExceed
+
+
+def parse_limits(limit: Any, *, tokens: object, calls: object, attempts: object) -> Limits:  # noqa: ANN401
+    """
+    Return the limits in every unit.
+
+    Raises:
+        ValueError, TypeError: One is neither an amount nor a count; the message names it.
+    """
+    if isinstance(limit, str) and limit.strip().endswith("%"):
+        msg = f"a budget of {limit!r} is a share of nothing; write dollars here, and shares in agents="
+        raise ValueError(msg)
+    return Limits(
+        None if limit is None else parse_usd(limit),
+        _parse_count(tokens, "tokens"),
+        _parse_count(calls, "calls"),
+        _parse_count(attempts, "attempts"),
+    )
+
+
+def checked_agents(agents: object) -> Mapping[str, Any]:
+    """
+    Return *agents* as a mapping from their names.
+
+    Raises:
+        ValueError, TypeError: It is no mapping, or a name is empty or no text.
+    """
+    if agents is None:
+        return {}
+    if not isinstance(agents, Mapping):
+        msg = f'agents must map names to shares or amounts, such as {{"planner": "15%"}}, not {type(agents).__name__}'
+        raise TypeError(msg)
+    for name in cast("Mapping[object, Any]", agents):
+        if not isinstance(name, str) or not name.strip():
+            msg = f"an agent's name must be a text that is not empty, not {name!r}"
+            raise ValueError(msg)
+    return cast("Mapping[str, Any]", agents)
+
+
+def parse_allotments(agents: Mapping[str, Any], limits: Limits, *, oversubscribe: bool) -> dict[str, Share | int]:
+    """
+    Return a share, or an amount in nano-dollars, for each agent.
+
+    Raises:
+        ValueError, TypeError: One is not a share or an amount, or together they are more than the whole.
+    """
+    allotments = {name: parse_share(value, agent=name) for name, value in agents.items()}
+    shares = {name: share for name, share in allotments.items() if isinstance(share, Fraction)}
+    if shares and all(limit is None for limit in limits):
+        msg = 'agents have shares of a budget that has no limit; give it one, or write amounts such as "$1.50"'
+        raise ValueError(msg)
+    if not oversubscribe:
+        _check_sum(allotments, shares, limits)
+    return allotments
+
+
+def parse_on_exceed(on_exceed: Any) -> OnExceed:  # noqa: ANN401 - unchecked yet
+    """
+    Return what to do with a call that does not fit.
+
+    Raises:
+        ValueError: It is none of the words, and no function.
+    """
+    if callable(on_exceed) or on_exceed in ("raise", "stop", "warn"):
+        return cast("OnExceed", on_exceed)
+    msg = f'on_exceed must be "raise", "stop", "warn" or a function, not {on_exceed!r}'
+    raise ValueError(msg)
+
+
+def parse_on_store_failure(word: object) -> bool:
+    """
+    Return whether calls go through while the store does not answer.
+
+    Raises:
+        ValueError: It is neither word.
+    """
+    if word not in ("closed", "open"):
+        msg = f'on_store_failure must be "closed" or "open", not {word!r}'
+        raise ValueError(msg)
+    return word == "open"
+
+
+def parse_at_least(least: int, value: object, what: str) -> float:
+    """
+    Return *value* if it is a finite number from *least* up.
+
+    Raises:
+        ValueError: It is not; the message names *what*.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < math.inf:
+        msg = f"{what} must be a number from {least} up, not {value!r}"
+        raise ValueError(msg)
+    return value
+
+
+def parse_min_output_tokens(value: object) -> int:
+    """
+    Return the smallest output limit that a request is lowered to.
+
+    Raises:
+        ValueError: It is not a whole number from 1 up.
+    """
+    count = _parse_count(value, "min_output_tokens")
+    if not count:
+        msg = f"min_output_tokens must be a whole number from 1 up, not {value!r}"
+        raise ValueError(msg)
+    return count
+
+
+def _parse_count(value: object, what: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        msg = f"{what} must be a whole number from 0 up, not {value!r}"
+        raise ValueError(msg)
+    return value
+
+
+def _check_sum(allotments: Mapping[str, Share | int], shares: Mapping[str, Share], limits: Limits) -> None:
+    whole = sum(shares.values(), Fraction(0))
+    if whole > 1:
+        msg = f"the shares of agents= add up to {float(whole):.4%}, above 100%; lower them or pass oversubscribe=True"
+        raise ValueError(msg)
+    amounts = sum(amount for amount in allotments.values() if isinstance(amount, int))
+    if limits.nanousd is not None and amounts + limits.nanousd * whole > limits.nanousd:
+        msg = (
+            f"the allotments of agents= add up to {format_usd(int(amounts + limits.nanousd * whole))}, more than the "
+            f"limit of {format_usd(limits.nanousd)}; lower them or pass oversubscribe=True"
+        )
+        raise ValueError(msg)

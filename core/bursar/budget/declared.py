@@ -1,0 +1,150 @@
+"""The accounts that one budget has declared: what their limits are now, and what they have come to."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from bursar.account import AccountState, Limits
+    from bursar.run import Run
+    from bursar.store import Store
+
+_CLOSED_KEPT: Final = 1_000
+_IDS_KEPT: Final = 10_000
+
+
+class Scope(NamedTuple):
+    """
+    One account of a budget as a whole: one run of it, or one window.
+
+    Attributes:
+        key: The account's.
+
+        label: What it is called; empty where the agent's name says it all.
+
+        ends_s: When its window ends.
+    """
+
+    key: str
+    label: str
+    ends_s: float | None
+
+
+class Declared:
+    """
+    Keeps what a budget must remember of its runs and windows; of runs that ended long ago only what they spent.
+
+    Memory stays flat however many runs a budget has: the newest 1,000 that ended are kept with their accounts, and
+    the ids of 10,000 for reports.
+    """
+
+    def __init__(self) -> None:
+        # Reentrant, because a run that is garbage-collected in here may close.
+        self._lock = threading.RLock()
+        self._scopes: OrderedDict[str, tuple[Scope, dict[str, str]]] = OrderedDict()
+        self._set: dict[str, Limits] = {}
+        self._runs: OrderedDict[str, tuple[Run, str]] = OrderedDict()
+        self._closed: deque[str] = deque()
+        self._past_ids: deque[str] = deque(maxlen=_IDS_KEPT)
+        self._past_nanousd = 0
+
+    def note(self, run: Run, scope: Scope, agent_key: str, agent: str, *, at_s: float) -> None:
+        """Note that *run* pays from *scope* and, where *agent_key* is not empty, from the account of an agent."""
+        with self._lock:
+            if scope.key not in self._scopes:
+                self._drop_ended(at_s)
+                self._scopes[scope.key] = (scope, {})
+            if agent_key:
+                self._scopes[scope.key][1][agent_key] = agent
+            if run.id not in self._runs:
+                self._runs[run.id] = (run, scope.key)
+                if len(self._runs) > _IDS_KEPT:
+                    # Runs that nobody closed.
+                    self._forget(next(iter(self._runs)))
+
+    def note_closed(self, run: Run) -> None:
+        """Note that *run* has ended; the oldest of those that have is forgotten."""
+        with self._lock:
+            if run.id in self._runs:
+                self._closed.append(run.id)
+            while len(self._closed) > _CLOSED_KEPT:
+                self._forget(self._closed.popleft())
+
+    def limits_of(self, key: str, default: Limits) -> Limits:
+        """Return the limits that were set for the account *key* alone, else *default*."""
+        return self._set.get(key, default)
+
+    def set_limits(self, key: str, limits: Limits) -> None:
+        """Remember limits that hold for the account *key* alone."""
+        with self._lock:
+            self._set[key] = limits
+
+    def reset_limits(self) -> None:
+        """Forget all limits that hold for one account alone."""
+        with self._lock:
+            self._set.clear()
+
+    def is_set(self, key: str) -> bool:
+        """Whether the account *key* has limits of its own."""
+        return key in self._set
+
+    def scopes(self) -> list[tuple[Scope, dict[str, str]]]:
+        """Return every account of the budget as a whole, oldest first, with its agents' by their keys."""
+        with self._lock:
+            return [(scope, dict(agents)) for scope, agents in self._scopes.values()]
+
+    def agents_of(self, scope_key: str) -> dict[str, str]:
+        """Return the agents with an account in a scope, by their accounts' keys."""
+        with self._lock:
+            known = self._scopes.get(scope_key)
+            return {} if known is None else dict(known[1])
+
+    def runs(self) -> list[Run]:
+        """Return the runs that are kept, oldest first."""
+        with self._lock:
+            return [run for run, _ in self._runs.values()]
+
+    def run_ids(self) -> tuple[str, ...]:
+        """Return the ids of the newest runs and of those inside them."""
+        with self._lock:
+            return (*self._past_ids, *(id_ for run, _ in self._runs.values() for id_ in run.family))
+
+    def spent_nanousd(self, store: Store, at_s: float) -> int:
+        """Return what is spent, presumed spending included, in all runs, or in the windows at *at_s*."""
+        with self._lock:
+            past, live = self._past_nanousd, self._live(at_s)
+        return past + sum(_spent(store.state(key)) for key in live)
+
+    def newest(self, at_s: float) -> str | None:
+        """Return the key of the newest account as a whole that has not ended."""
+        with self._lock:
+            return next(reversed(self._live(at_s)), None)
+
+    def _live(self, at_s: float) -> list[str]:
+        return [s.key for s, _ in self._scopes.values() if s.ends_s is None or at_s < s.ends_s]
+
+    def _drop_ended(self, at_s: float) -> None:
+        for key in [key for key, (s, _) in self._scopes.items() if s.ends_s is not None and s.ends_s <= at_s]:
+            self._drop(key)
+
+    def _drop(self, key: str) -> None:
+        _, agents = self._scopes.pop(key)
+        for name in (key, *agents):
+            self._set.pop(name, None)
+
+    def _forget(self, run_id: str) -> None:
+        if (known := self._runs.pop(run_id, None)) is None:
+            return
+        run, key = known
+        self._past_ids.extend(run.family)
+        scope = self._scopes.get(key)
+        # The account of a window is not the run's own, and goes when the window ends.
+        if scope is not None and scope[0].ends_s is None and key.startswith(f"run:{run_id}:"):
+            self._past_nanousd += _spent(run.store.state(key))
+            self._drop(key)
+
+
+def _spent(state: AccountState | None) -> int:
+    return 0 if state is None else state.spent.nanousd + state.presumed.nanousd

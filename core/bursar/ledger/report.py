@@ -1,0 +1,195 @@
+"""A report: what a part of the ledger came to, by agent, workflow and model, and what its retries cost."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from bursar.ledger.families import Families, inclusive_costs, outermost_totals
+from bursar.money import format_usd, to_usd
+from bursar.totals import Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+
+    from bursar.store import By, RunTotals, Store, Where
+
+
+_WIDTH: Final = 120
+_WIDTH_LEAST: Final = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkflowRuns:
+    """
+    What the runs of one workflow cost, each with the runs inside it; nano-dollars.
+
+    The percentiles are exact, by nearest rank: the smallest cost that at least that share of the runs does not pass.
+    """
+
+    workflow: str
+    runs: int
+    total_nanousd: int
+    average_nanousd: int
+    p50_nanousd: int
+    p99_nanousd: int
+    max_nanousd: int
+
+    @classmethod
+    def of(cls, workflow: str, costs: list[int]) -> WorkflowRuns:
+        """Return the figures of runs that cost *costs*."""
+        ordered = sorted(costs)
+        return cls(
+            workflow=workflow,
+            runs=len(ordered),
+            total_nanousd=sum(ordered),
+            average_nanousd=round(sum(ordered) / len(ordered)),
+            p50_nanousd=_nearest_rank(ordered, 50),
+            p99_nanousd=_nearest_rank(ordered, 99),
+            max_nanousd=ordered[-1],
+        )
+
+
+class Report:
+    """
+    What a part of the ledger came to, as it was when the report was made.
+
+    `print(report)` shows it as a table.  A snapshot: make another to see what came after.
+    """
+
+    def __init__(self, store: Store, where: Where) -> None:
+        self._store = store
+        self._where = where
+        self.totals = next((totals for _, totals in store.totals(None, where)), Totals())
+        self._by: dict[By, list[tuple[str, Totals]]] = {
+            "agent": store.totals("agent", where),
+            "model": store.totals("model", where),
+            "workflow": store.totals("workflow", where),
+        }
+
+    @classmethod
+    def of(cls, store: Store, where: Where) -> Report:
+        """Return the report on the entries that *where* covers."""
+        return cls(store, where)
+
+    @property
+    def total(self) -> Decimal:
+        """Dollars, of every call whose cost is known."""
+        return to_usd(self.totals.cost_nanousd)
+
+    @property
+    def calls(self) -> int:
+        """Calls of which at least one request was sent."""
+        return self.totals.calls
+
+    @property
+    def attempts(self) -> int:
+        """Requests sent, retries included."""
+        return self.totals.attempts
+
+    @property
+    def retries(self) -> int:
+        """Attempts beyond the first of a call, and repeats of a request that the agent had sent before."""
+        return self.totals.retries
+
+    @property
+    def retry_cost(self) -> Decimal:
+        """Dollars that went into retries."""
+        return to_usd(self.totals.retry_nanousd)
+
+    @property
+    def refusals(self) -> int:
+        """Calls that were not let through."""
+        return self.totals.refusals
+
+    @property
+    def estimated(self) -> Decimal:
+        """Dollars that are estimated, or a bound, because the provider did not say."""
+        return to_usd(self.totals.estimated_nanousd)
+
+    @property
+    def by_agent(self) -> dict[str, Decimal]:
+        """Dollars by agent, dearest first."""
+        return self._dollars("agent")
+
+    @property
+    def by_model(self) -> dict[str, Decimal]:
+        """Dollars by the model that served, dearest first."""
+        return self._dollars("model")
+
+    @property
+    def by_workflow(self) -> dict[str, Decimal]:
+        """Dollars by workflow, dearest first."""
+        return self._dollars("workflow")
+
+    def rows(self, by: By) -> list[tuple[str, Totals]]:
+        """
+        Return the sums by name, dearest first.
+
+        By `"run"` these are the outermost runs, each with the runs inside it, also those of other workflows.
+        """
+        if by in self._by:
+            return self._by[by]
+        return self._by_run if by == "run" else self._store.totals(by, self._where)
+
+    @cached_property
+    def runs(self) -> list[WorkflowRuns]:
+        """Average, p50, p99 and maximum per run, by workflow, dearest first; read when first asked for."""
+        workflow = self._where.workflow
+        found = workflow_runs(self._store.runs(self._whole))
+        return [row for row in found if workflow in {None, row.workflow}]
+
+    @cached_property
+    def _by_run(self) -> list[tuple[str, Totals]]:
+        workflow = self._where.workflow
+        selected = {run.id for run in self.families.runs.values() if workflow in {None, run.workflow}}
+        return outermost_totals(self.families, self._store.totals("run", self._whole), selected)
+
+    @cached_property
+    def families(self) -> Families:
+        """The runs that are covered, also those that began before the time that is, and which is inside which."""
+        return Families([run.run for run in self._store.runs(replace(self._whole, since_s=None))])
+
+    @property
+    def _whole(self) -> Where:
+        """What is covered, and the runs of other workflows, which may be inside those of the one asked for."""
+        return replace(self._where, workflow=None)
+
+    def _dollars(self, by: By) -> dict[str, Decimal]:
+        return {name: to_usd(totals.cost_nanousd) for name, totals in self._by[by]}
+
+    def __str__(self) -> str:
+        # rich is needed for a picture only, and takes longer to import than the whole of bursar.
+        from rich.console import Console
+
+        from bursar.ledger.tables import report_tables
+
+        columns = shutil.get_terminal_size((_WIDTH, 0)).columns
+        text = io.StringIO()
+        console = Console(file=text, width=max(columns, _WIDTH_LEAST), color_system=None, soft_wrap=False)
+        for number, table in enumerate(report_tables(self)):
+            if number:
+                console.print()
+            console.print(table)
+        return "\n".join(line.rstrip() for line in text.getvalue().rstrip().split("\n"))
+
+    def __repr__(self) -> str:
+        return f"Report({format_usd(self.totals.cost_nanousd)}, {self.calls} calls, {len(self._by['agent'])} agents)"
+
+
+def workflow_runs(runs: Sequence[RunTotals]) -> list[WorkflowRuns]:
+    """Return the figures per workflow, dearest first; a run costs what it and the runs inside it cost."""
+    costs: defaultdict[str, list[int]] = defaultdict(list)
+    for run, cost in inclusive_costs(runs):
+        costs[run.run.workflow].append(cost)
+    found = [WorkflowRuns.of(name, of) for name, of in costs.items()]
+    return sorted(found, key=lambda row: (-row.total_nanousd, row.workflow))
+
+
+def _nearest_rank(ordered: list[int], percent: int) -> int:
+    return ordered[max(-(-len(ordered) * percent // 100) - 1, 0)]

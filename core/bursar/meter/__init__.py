@@ -1,0 +1,373 @@
+"""
+The meter: follows one call for an adapter, from the estimate to the last line in the ledger.
+
+```text
+reserve ── dispatch ── settle | abort | fail          the call was sent
+   │           └────── retry ── dispatch ── …         the SDK sends it once more
+   └── release                                        it never was
+```
+
+An adapter turns its framework's events into these calls and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from bursar.account import Amounts
+from bursar.billing import Bill, bill, describe
+from bursar.entry import Entry, Subject
+from bursar.errors import BudgetExceeded, StoreError
+from bursar.ids import new_id
+from bursar.meter.observer import Observer
+from bursar.meter.pausing import adrive, drive
+from bursar.meter.plan import Plan
+from bursar.meter.reserving import Held, Reserving
+from bursar.meter.unpaid import let_through
+from bursar.policy import logger
+from bursar.reservation import Resolution
+from bursar.scope import owner
+from bursar.stores.journal import journal_for
+from bursar.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from bursar.entry import Source, Status
+    from bursar.meter.pausing import Step
+    from bursar.wire import Receipt
+
+__all__ = ["Held", "Meter", "Observer", "Plan"]
+
+
+class Meter:
+    """
+    Follows one call.
+
+    Safe to end from any thread: the first of `settle`, `abort`, `fail` and `release` counts, later ones do nothing.
+
+    Attributes:
+        attempt: 1 for the first send; more for retries.
+
+        stops_gracefully: Of a refused call: whether its budget asks for an answer in place of an exception.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.attempt = 1
+        self.held: Held | None = None
+        self.stops_gracefully = False
+        self._owner = owner(is_async=plan.is_async)
+        run = plan.run
+        self._subject = Subject(
+            call_id=new_id(),
+            run_id=run.id,
+            workflow=run.workflow,
+            agent=plan.agent,
+            provider=plan.provider,
+            model=plan.ask.model,
+            operation=plan.operation,
+            fingerprint=plan.fingerprint,
+            is_repeat=bool(plan.fingerprint) and run.is_repeat(plan.agent.name, plan.fingerprint),
+        )
+        self._reserving = Reserving(plan, self._owner, call_id=self._subject.call_id)
+        self._sent_s: float | None = None
+        self._observed: Receipt | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is held that is not resolved."""
+        return self.held is not None
+
+    def reserve(self) -> Held:
+        """
+        Hold the most that the call may cost, waiting for it if need be.
+
+        Raises:
+            BudgetExceeded: It does not fit; the refusal is in the ledger.
+            UnknownPrice, UnmeteredEndpoint: It cannot be bounded in dollars.
+            StoreError: The store does not answer, and the budget fails closed.
+        """
+        return self._take(lambda: drive(self._first()))
+
+    async def areserve(self) -> Held:
+        """Do as `reserve` does, without blocking the other tasks of this thread."""
+        try:
+            self.held = await adrive(self._first())
+        except (BudgetExceeded, StoreError) as error:
+            self.held = self._instead(error)
+        return self.held
+
+    def dispatch(self) -> None:
+        """
+        Mark that the request is being sent: from here on it may be billed.
+
+        Raises:
+            StoreError: The store does not answer, and the budget fails closed.
+        """
+        held = self.held
+        if held is None or self._sent_s is not None:
+            return
+        if not held.is_unpaid and not self.plan.is_sent_at_once:
+            try:
+                self.plan.run.store.dispatch(held.id)
+            except StoreError as error:
+                let_through(self.plan, error)
+        self._sent_s = time.monotonic()
+
+    def retry(self, *, is_billed: bool, reason: str) -> None:
+        """
+        Book the attempt that failed and hold the bound for the next.
+
+        Args:
+            is_billed: Whether the failed attempt may be billed: then it is settled at its bound.
+
+            reason: What failed, in a word: `"status 500"`, `"ReadTimeout"`.
+
+        Raises:
+            BudgetExceeded: No budget is left for another attempt.
+        """
+        if (steps := self._next(is_billed=is_billed, reason=reason)) is not None:
+            self._take(lambda: drive(steps))
+
+    async def aretry(self, *, is_billed: bool, reason: str) -> None:
+        """Do as `retry` does, without blocking the other tasks of this thread."""
+        if (steps := self._next(is_billed=is_billed, reason=reason)) is None:
+            return
+        try:
+            self.held = await adrive(steps)
+        except (BudgetExceeded, StoreError) as error:
+            self.held = self._instead(error)
+
+    def now_s(self) -> float:
+        """Return the seconds that leases and durations are measured in."""
+        return time.monotonic()
+
+    def extend(self, lease_s: float) -> None:
+        """Let the hold live for *lease_s* more seconds: the answer is still coming."""
+        if self.held is None or self.held.is_unpaid:
+            return
+        try:
+            self.plan.run.store.extend(self.held.id, lease_s)
+        except StoreError as error:
+            # The answer is coming all the same; a lease that runs out is booked late.
+            logger.warning("the hold of a call in flight was not extended: %s", error)
+
+    def observe(self, receipt: Receipt) -> None:
+        """Take what an inner meter saw of this call: usage that the outer one may not see so exactly."""
+        self._observed = receipt
+
+    def settle(self, receipt: Receipt) -> Entry | None:
+        """
+        Book what the call did cost.
+
+        Where the receipt states neither usage nor cost, the bound is booked and marked as such.
+        """
+        seen = receipt if receipt.usage is not None or self._observed is None else self._observed
+        if not self.plan.is_metered:
+            return self._resolve("ok", Bill(None, "unknown", self._model, Usage()))
+        found = bill(seen, provider=self.plan.provider, model=self._model)
+        if found.nanousd is None and self._is_priced:
+            return self._resolve("ok", self._at_bound(found.model, found.usage))
+        return self._resolve("ok", found)
+
+    def abort(self, receipt: Receipt, output_tokens: int | None, *, reason: str = "") -> Entry | None:
+        """
+        Book a call that was cut, dropped or cancelled: it is paid.
+
+        Args:
+            receipt: What was reported before the end.
+
+            output_tokens: The output that was seen, counted high; None if nothing of the answer was seen, which
+                books the whole bound.
+        """
+        if self.held is None:
+            return None
+        reported = bill(receipt, provider=self.plan.provider, model=self._model)
+        if output_tokens is None and receipt.usage is None:
+            return self._resolve("aborted", self._at_bound(reported.model, reported.usage), reason=reason)
+        seen = self._estimated(receipt, output_tokens or 0)
+        known = reported if (reported.nanousd or 0) >= (seen.nanousd or 0) else seen
+        if known.nanousd is not None:
+            known = known._replace(source="stated" if known.source == "stated" else "estimated")
+        return self._resolve("aborted", known, reason=reason)
+
+    def estimate(self, receipt: Receipt, output_tokens: int) -> Entry | None:
+        """Book a call that came to its end and reported no usage: what was sent and what was seen, marked so."""
+        return None if self.held is None else self._resolve("ok", self._estimated(receipt, output_tokens))
+
+    def fail(self, reason: str, *, is_billed: bool) -> Entry | None:
+        """
+        Book a call that was sent and brought no answer.
+
+        Args:
+            is_billed: Whether it may be billed all the same; then the bound is booked.
+
+            reason: What failed, in a word.
+        """
+        if self.held is None:
+            return None
+        if self._sent_s is None:
+            return self.release()
+        if is_billed:
+            return self._resolve("aborted", self._at_bound(self._model, Usage()), reason=reason)
+        return self._resolve("error", Bill(0, "none", self._model, Usage()), reason=reason)
+
+    def release(self) -> Entry | None:
+        """Give everything back: the request was never sent."""
+        return self._resolve("released", Bill(0, "none", self._model, Usage()))
+
+    @property
+    def _model(self) -> str:
+        return self.plan.ask.model if self.held is None else self.held.bound.model
+
+    @property
+    def _is_priced(self) -> bool:
+        return self.held is not None and self.held.bound.price is not None
+
+    def _first(self) -> Generator[Step, Any, Held]:
+        journal_for(self.plan.run.store).replay_if_any()
+        return self._reserving.first()
+
+    def _next(self, *, is_billed: bool, reason: str) -> Generator[Step, Any, Held] | None:
+        held, self.held = self.held, None
+        if held is None:
+            return None
+        self.plan.run.store.waiters.drop_hold(self._owner)
+        if is_billed:
+            resolution = self._resolution(held, "aborted", self._bound_bill(held, held.bound.model, Usage()), reason)
+        else:
+            resolution = self._resolution(held, "error", Bill(0, "none", held.bound.model, Usage()), reason)
+        self.attempt += 1
+        self._sent_s = None
+        return self._again(held, resolution)
+
+    def _again(self, held: Held, resolution: Resolution) -> Generator[Step, Any, Held]:
+        if held.is_unpaid:
+            self._book_unpaid(resolution)
+            return (yield from self._reserving.once_more(held))
+        try:
+            return (yield from self._reserving.again(held, resolution))
+        except StoreError:
+            # Booked again is booked once, should the store have taken it after all.
+            journal_for(self.plan.run.store).keep(resolution)
+            raise
+
+    def _take(self, take: Callable[[], Held]) -> Held:
+        try:
+            self.held = take()
+        except (BudgetExceeded, StoreError) as error:
+            self.held = self._instead(error)
+        return self.held
+
+    def _instead(self, error: BudgetExceeded | StoreError) -> Held:
+        """Return what stands for a hold that could not be had, or raise."""
+        if isinstance(error, BudgetExceeded):
+            self._note(error)
+            raise error
+        let_through(self.plan, error)
+        return self._reserving.unpaid()
+
+    def _note(self, exceeded: BudgetExceeded) -> None:
+        """Enter a refusal in the ledger and in the run, for frameworks that swallow the exception."""
+        plan = self.plan
+        details = exceeded.details
+        self.stops_gracefully = self._reserving.on_exceed_of(exceeded) == "stop"
+        plan.run.note_refusal(exceeded)
+        bound_nanousd = int(details.asked.scaleb(9)) if details.unit == "usd" else 0
+        reason = f"{details.reason}: {details.account} ({details.unit})"
+        entry_id = new_id(plan.run.store.now())
+        entry = Entry(
+            entry_id, self._subject, "refused", "none", self.attempt, plan.ask.model, 0, bound_nanousd, Usage(), reason=reason
+        )
+        try:
+            plan.run.store.record(entry)
+        except StoreError as error:
+            # The refusal itself is what the caller must see.
+            logger.error("a refusal is not entered in the ledger: %s", error)
+
+    def _resolve(self, status: Status, found: Bill, *, reason: str = "") -> Entry | None:
+        held, self.held = self.held, None
+        if held is None:
+            return None
+        store = self.plan.run.store
+        store.waiters.drop_hold(self._owner)
+        resolution = self._resolution(held, status, found, reason)
+        if resolution.entry.overage_nanousd:
+            _tell_overage(resolution.entry)
+        if held.is_unpaid:
+            if resolution.entry.is_sent:
+                self._book_unpaid(resolution)
+            return resolution.entry
+        try:
+            return store.resolve(resolution)
+        except StoreError as error:
+            # The answer is there and paid for; only its booking failed. Keep the figure and book it later.
+            logger.error("%s The cost of this call is kept aside and booked when the store answers.", error)
+            journal_for(store).keep(resolution)
+            return resolution.entry
+
+    def _book_unpaid(self, resolution: Resolution) -> None:
+        store = self.plan.run.store
+        try:
+            store.record(resolution.entry, self.plan.chain.accounts)
+        except StoreError:
+            journal_for(store).keep(resolution)
+
+    def _resolution(self, held: Held, status: Status, found: Bill, reason: str) -> Resolution:
+        is_sent = status != "released"
+        calls = held.amounts.calls if is_sent else 0
+        attempts = held.amounts.attempts if is_sent else 0
+        tokens = found.usage.total_tokens if found.source != "bound" else held.amounts.tokens
+        amounts = Amounts(found.nanousd or 0, tokens, calls, attempts)
+        duration_s = 0.0 if self._sent_s is None else time.monotonic() - self._sent_s
+        entry = Entry(
+            held.id,
+            self._subject,
+            status,
+            found.source,
+            self.attempt,
+            found.model,
+            found.nanousd,
+            held.amounts.nanousd,
+            found.usage,
+            round(duration_s * 1000),
+            max((found.nanousd or 0) - held.amounts.nanousd, 0),
+            reason=reason,
+            price=found.price,
+        )
+        return Resolution(entry, amounts)
+
+    def _at_bound(self, model: str, usage: Usage) -> Bill:
+        assert self.held is not None  # noqa: S101 (asked only while something is held)
+        return self._bound_bill(self.held, model, usage)
+
+    def _bound_bill(self, held: Held, model: str, usage: Usage) -> Bill:
+        price = held.bound.price
+        if price is None:
+            return Bill(None, "unknown", model, usage)
+        return Bill(held.amounts.nanousd, "bound", model, usage, describe(price))
+
+    def _estimated(self, receipt: Receipt, output_tokens: int) -> Bill:
+        """Price what was sent and what was seen of the answer, never above what was held for it."""
+        assert self.held is not None  # noqa: S101 (asked only while something is held)
+        held, price = self.held, self.held.bound.price
+        input_tokens = receipt.usage.input_tokens if receipt.usage is not None else 0
+        if not input_tokens:
+            counted = self.plan.count_input()
+            input_tokens = held.bound.input_tokens if counted is None else min(counted, held.bound.input_tokens)
+        usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+        if price is None:
+            return Bill(None, "unknown", self._model, usage)
+        cost = min(held.bound.nanousd_of(input_tokens, output_tokens), held.amounts.nanousd)
+        return Bill(cost, "estimated", receipt.model or self._model, usage, describe(price))
+
+
+def _tell_overage(entry: Entry) -> None:
+    logger.warning(
+        "a call of agent %r to %r cost more than was reserved for it (entry %s): the bound was too low; booked in full",
+        entry.subject.agent.name,
+        entry.model,
+        entry.id,
+    )

@@ -1,0 +1,74 @@
+"""Asking a user about a call that does not fit: once per account, however many calls wait for the answer."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING, Final
+
+from bursar.meter.pausing import Pause
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from bursar.meter.pausing import Step
+    from bursar.store import Store
+    from bursar.waiting import Ticket
+
+_LOOK_AGAIN_S: Final = 3_600.0
+
+
+class Asked:
+    """
+    One question that is being put to the user, and the calls that wait for its answer.
+
+    Attributes:
+        is_over: Whether it is answered, or was given up.
+
+        is_refused: Whether the answer was no, which then holds for all that waited for it.
+    """
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self.is_refused = False
+        self._waiting: list[Ticket] = []
+
+    def wait(self, ticket: Ticket) -> Generator[Step, object, bool]:
+        """Yield until the question is over, and return whether to look again."""
+        with _lock:
+            self._waiting.append(ticket)
+        while not self.is_over:
+            yield Pause(ticket, _LOOK_AGAIN_S)
+        return not self.is_refused
+
+    def end(self) -> None:
+        """Let those that wait go on."""
+        with _lock:
+            self.is_over = True
+            waiting, self._waiting = self._waiting, []
+        for ticket in waiting:
+            ticket.wake()
+
+
+def open_question(store: Store, key: str) -> tuple[Asked, bool]:
+    """Return the question that is being put about the account *key*, and whether it is the caller's to put."""
+    with _lock:
+        questions = _questions.setdefault(store, {})
+        asked = questions.get(key)
+        if asked is not None and not asked.is_over:
+            return asked, False
+        asked = questions[key] = Asked()
+        return asked, True
+
+
+def close_question(store: Store, key: str, asked: Asked) -> None:
+    """End a question that the caller put, answered or not."""
+    with _lock:
+        questions = _questions.get(store, {})
+        if questions.get(key) is asked:
+            del questions[key]
+    asked.end()
+
+
+_lock: Final = threading.RLock()
+_questions: Final[weakref.WeakKeyDictionary[Store, dict[str, Asked]]] = weakref.WeakKeyDictionary()

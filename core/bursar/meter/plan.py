@@ -1,0 +1,60 @@
+"""What an adapter tells a meter about a call before it is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bursar.entry import Agent
+    from bursar.run import PayChain, Run
+    from bursar.wire import Ask
+
+
+def _no_count() -> int | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """
+    A call about to be made.
+
+    Attributes:
+        run: Whose ledger lines its entries are.
+
+        chain: The accounts that it is paid from.
+
+        operation: What it is, for people: `"openai.chat"`.
+
+        fingerprint: A keyed hash of the request, empty where there is none.
+
+        count_input: Counts the input exactly; asked only where the cheap bound does not fit. None where it cannot.
+
+        can_downgrade: Whether the adapter can send the call to another model.
+
+        can_shrink: Whether the adapter can lower the output limit to this many tokens.
+
+        is_metered: Whether what the call costs can be known; if not, its cost is entered as unknown.
+
+        is_sent_at_once: Whether nothing lies between the hold and the request, so that no step of its own need mark
+            when it is sent.
+
+        is_async: Whether the call is made by a task, which may wait without blocking others of its thread.
+    """
+
+    run: Run
+    chain: PayChain
+    agent: Agent
+    provider: str
+    operation: str
+    ask: Ask
+    fingerprint: str = ""
+    count_input: Callable[[], int | None] = field(default=_no_count)
+    can_downgrade: bool = True
+    can_shrink: Callable[[int], bool] = field(default=lambda _: True)
+    is_metered: bool = True
+    is_sent_at_once: bool = True
+    is_async: bool = False

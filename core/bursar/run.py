@@ -1,0 +1,430 @@
+"""A run: one execution of a workflow, the budgets that it pays from, and what it has come to."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from decimal import Decimal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from bursar.account import Account, Limits
+from bursar.entry import Agent, Entry, RunRecord, Subject
+from bursar.errors import BudgetExceeded, StoreError
+from bursar.ids import new_id
+from bursar.ledger.report import Report
+from bursar.money import Money, parse_usd, to_usd
+from bursar.scope import current_agent, current_run
+from bursar.store import Where
+from bursar.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextvars import Token
+    from types import TracebackType
+
+    from bursar.budget import Budget
+    from bursar.policy import Policy
+    from bursar.store import Store
+
+logger: Final = logging.getLogger("bursar")
+
+_REQUESTS_REMEMBERED: Final = 4_096
+_REFUSALS_REMEMBERED: Final = 1_000
+_CHAINS_REMEMBERED: Final = 1_024
+UNATTRIBUTED: Final = "unattributed"
+
+
+class Link(NamedTuple):
+    """One account of a chain, the rules that hold for it, and whose it is."""
+
+    account: Account
+    policy: Policy
+    budget: Budget
+
+
+class PayChain(NamedTuple):
+    """
+    The accounts that an agent pays from, from the agent outwards.
+
+    Attributes:
+        policies: The rules that hold for each account, by its key.
+
+        ends_s: When a window of the chain ends and the chain must be asked for again.
+
+        budgets: The budget that each account belongs to, by its key.
+    """
+
+    accounts: tuple[Account, ...]
+    policies: dict[str, Policy]
+    ends_s: float | None
+    budgets: Mapping[str, Budget] = MappingProxyType({})
+
+    @property
+    def fails_open(self) -> bool:
+        """Whether calls go through unpaid while the store does not answer: only where every budget says so."""
+        return all(policy.fails_open for policy in self.policies.values())
+
+    @property
+    def limits_money(self) -> bool:
+        """Whether any account limits dollars, so that a call without a known price must be refused."""
+        return any(account.limits.nanousd is not None for account in self.accounts)
+
+    @property
+    def limits_tokens(self) -> bool:
+        """Whether any account limits tokens."""
+        return any(account.limits.tokens is not None for account in self.accounts)
+
+
+class Run:
+    """
+    One execution of a workflow; made by `Budget.run`, and used in `with` or `async with`.
+
+    Everything that is called inside pays from its budget, and from the runs around it.
+
+    Attributes:
+        id: Tells it from every other run.
+
+        workflow: What it is a run of.
+
+        parent: The run around it.
+
+        budget: What it pays from; None only for a client that is metered and not limited.
+    """
+
+    def __init__(self, budget: Budget | None, workflow: str, *, id: str | None = None, title: str | None = None) -> None:  # noqa: A002
+        if not workflow:
+            msg = "a workflow's name must not be empty"
+            raise ValueError(msg)
+        self.id = id or new_id()
+        self.workflow = workflow
+        self.budget = budget
+        self.parent: Run | None = None
+        self.title = title if title is not None else f'run "{workflow}"'
+        self.is_open_in_store = False
+        self._store: Store | None = None
+        # By id alone, so that a long run does not keep all the runs inside it.
+        self._inside: list[str] = []
+        self._lock = threading.Lock()
+        self._chains: dict[tuple[str, ...], PayChain] = {}
+        self._requests: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._refusals: list[BudgetExceeded] = []
+        self._token: Token[Run | None] | None = None
+
+    def __enter__(self) -> Run:
+        if self._token is not None:
+            msg = f"{self.title} is entered already; make another with budget.run()"
+            raise RuntimeError(msg)
+        outer = current_run.get()
+        self.open(outer)
+        self._token = current_run.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            current_run.reset(self._token)
+            self._token = None
+        self.close()
+
+    async def __aenter__(self) -> Run:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def open(self, parent: Run | None = None, *, store: Store | None = None) -> None:
+        """
+        Enter the run in the ledger; a second time changes nothing.
+
+        Raises:
+            ValueError: A budget that it pays from is kept in another store than the rest.
+        """
+        with self._lock:
+            if self.is_open_in_store:
+                return
+            self.parent = parent
+            self._store = self._choose_store(parent, store)
+            record = RunRecord(
+                id=self.id,
+                workflow=self.workflow,
+                started_s=self._store.now(),
+                parent_id=parent.id if parent is not None else None,
+            )
+            self._open_record(record)
+            self.is_open_in_store = True
+        if parent is not None:
+            for run in parent.lineage:
+                run.note_inside(self.id)
+
+    def close(self) -> None:
+        """Note in the ledger that the run has ended; calls still in flight are booked to it all the same."""
+        if not self.is_open_in_store:
+            return
+        try:
+            self.store.close_run(self.id, self.store.now())
+        except StoreError as error:
+            # This runs while the user's own error may be on its way out, which matters more than a time.
+            logger.error("the end of %s is not noted in the ledger: %s", self.title, error)
+        budget = self.budget
+        while budget is not None:
+            budget.note_closed(self)
+            budget = budget.within
+
+    def note_inside(self, run_id: str) -> None:
+        """Count a run among those inside this one."""
+        with self._lock:
+            self._inside.append(run_id)
+
+    @property
+    def store(self) -> Store:
+        """Where its accounts and entries are kept."""
+        if self._store is None:
+            msg = f"{self.title} is not open yet: use it in `with`"
+            raise RuntimeError(msg)
+        return self._store
+
+    @property
+    def has_store(self) -> bool:
+        """Whether it was used yet."""
+        return self._store is not None
+
+    @property
+    def family(self) -> list[str]:
+        """The ids of this run and of all runs inside it."""
+        return [self.id, *self._inside]
+
+    @property
+    def lineage(self) -> list[Run]:
+        """This run and the runs around it, innermost first."""
+        return [self, *(self.parent.lineage if self.parent is not None else ())]
+
+    def bind(self, store: Store) -> None:
+        """
+        Keep its accounts in *store*, without a run of its own in the ledger.
+
+        Raises:
+            ValueError: They are kept in another store already.
+        """
+        with self._lock:
+            if self._store is not store:
+                self._store = self._choose_store(None, store)
+
+    def chain(self, agent: str, payers: tuple[Run, ...] = ()) -> PayChain:
+        """
+        Return the accounts that *agent* pays from now: of *payers*, of this run and of the runs around it.
+
+        Args:
+            payers: Stand for the budgets that a client has of its own.
+        """
+        now_s = self.store.now()
+        key = (agent, *(payer.id for payer in payers))
+        known = self._chains.get(key)
+        if known is not None and (known.ends_s is None or now_s < known.ends_s):
+            return known
+        chain = self._build_chain(agent, payers, now_s)
+        try:
+            for account in chain.accounts:
+                self.store.declare(account)
+        except StoreError:
+            if not chain.fails_open:
+                raise
+            # Not remembered, so that the next call declares the accounts.
+            return chain
+        if len(self._chains) >= _CHAINS_REMEMBERED:
+            self._chains.clear()
+        self._chains[key] = chain
+        return chain
+
+    def is_repeat(self, agent: str, fingerprint: str) -> bool:
+        """Whether *agent* sent the same request before in this run; remembers it, for the last 4,096 requests."""
+        key = (agent, fingerprint)
+        with self._lock:
+            is_known = key in self._requests
+            self._requests[key] = None
+            self._requests.move_to_end(key)
+            if len(self._requests) > _REQUESTS_REMEMBERED:
+                self._requests.popitem(last=False)
+        return is_known
+
+    def note_refusal(self, refusal: BudgetExceeded) -> None:
+        """Remember a refusal, for frameworks that swallow the exception; in the runs around it too."""
+        for run in self.lineage:
+            if len(run._refusals) < _REFUSALS_REMEMBERED:
+                run._refusals.append(refusal)
+
+    @property
+    def refusals(self) -> tuple[BudgetExceeded, ...]:
+        """The calls that were refused in this run and the runs inside it; the first 1,000."""
+        return tuple(self._refusals)
+
+    def raise_if_refused(self) -> None:
+        """
+        Raise the first refusal of this run, if there was one.
+
+        Raises:
+            BudgetExceeded: A call was refused, even where a framework turned that into text.
+        """
+        if self._refusals:
+            first = self._refusals[0]
+            raise BudgetExceeded(
+                str(first),
+                details=first.details,
+                agent=first.agent,
+                model=first.model,
+                run_id=first.run_id,
+                workflow=first.workflow,
+            )
+
+    def record(self, cost: Money, *, agent: str | None = None, what: str = "tool") -> Entry:
+        """
+        Book a cost that bursar did not see: a tool with a price, a search, a rented machine.
+
+        It is booked in full, also past a limit, because it is spent.
+
+        Args:
+            cost: Dollars.
+
+            agent: Who spent it; the agent of the block around this code if left out.
+
+            what: Names it in reports, where models stand.
+        """
+        name = agent or current_agent.get() or UNATTRIBUTED
+        nanousd = parse_usd(cost, what="a recorded cost")
+        entry_id = new_id(self.store.now())
+        subject = Subject(
+            call_id=entry_id,
+            run_id=self.id,
+            workflow=self.workflow,
+            agent=Agent(name=name, path=name),
+            provider="",
+            model=what,
+            operation="record",
+        )
+        entry = Entry(entry_id, subject, "ok", "stated", 1, what, nanousd, nanousd, Usage())
+        self.store.record(entry, self.chain(name).accounts)
+        return entry
+
+    @property
+    def limit(self) -> Decimal | None:
+        """Its limit in dollars; set it to raise or lower it for this run, or this window of its budget, alone."""
+        account = self._own_account()
+        limits = account.limits if account is not None else Limits()
+        if account is not None and (state := self.store.state(account.key)) is not None:
+            limits = state.limits
+        return None if limits.nanousd is None else to_usd(limits.nanousd)
+
+    @limit.setter
+    def limit(self, limit: Money | None) -> None:
+        account = self._own_account()
+        if account is None or self.budget is None:
+            msg = f"{self.title} has no budget whose limit could be set"
+            raise ValueError(msg)
+        nanousd = None if limit is None else parse_usd(limit)
+        self.budget.set_account_limits(account.key, account.limits._replace(nanousd=nanousd))
+
+    @property
+    def spent(self) -> Decimal:
+        """Dollars spent, presumed spending included, by this run and the runs inside it."""
+        return to_usd(self.spent_nanousd)
+
+    @property
+    def spent_nanousd(self) -> int:
+        """Nano-dollars spent, presumed spending included, by this run and the runs inside it."""
+        account = self._own_account()
+        if account is None or self.budget is None or self.budget.per != "run":
+            rows = self.store.totals(None, Where(run_ids=tuple(self.family)))
+            return sum(totals.cost_nanousd for _, totals in rows)
+        state = self.store.state(account.key)
+        return 0 if state is None else state.spent.nanousd + state.presumed.nanousd
+
+    @property
+    def reserved(self) -> Decimal:
+        """Dollars held for calls in flight."""
+        account = self._own_account()
+        state = None if account is None else self.store.state(account.key)
+        return to_usd(0 if state is None else state.reserved.nanousd)
+
+    @property
+    def remaining(self) -> Decimal | None:
+        """Dollars left for new calls of this run; None without a limit."""
+        account = self._own_account()
+        state = None if account is None else self.store.state(account.key)
+        if state is None:
+            return self.limit
+        if state.limits.nanousd is None:
+            return None
+        committed = state.spent.nanousd + state.presumed.nanousd + state.reserved.nanousd
+        return to_usd(max(state.limits.nanousd - committed, 0))
+
+    @property
+    def calls(self) -> int:
+        """Calls of which at least one request was sent, by this run and the runs inside it."""
+        return self.report().calls
+
+    def report(self) -> Report:
+        """Return what this run and the runs inside it have cost."""
+        return Report.of(self.store, Where(run_ids=tuple(self.family)))
+
+    def _own_account(self) -> Account | None:
+        """Return the account of this run as a whole: the last of its own budget's."""
+        return None if self.budget is None else self.budget.own_account(self, self.store.now())
+
+    def _build_chain(self, agent: str, payers: tuple[Run, ...], now_s: float) -> PayChain:
+        accounts: dict[str, Account] = {}
+        policies: dict[str, Policy] = {}
+        budgets: dict[str, Budget] = {}
+        ends: list[float] = []
+        around = [run.budget for run in self.lineage]
+        own = [payer for payer in payers if all(payer.budget is not budget for budget in around)]
+        for run in (*own, *self.lineage):
+            if run.budget is None:
+                continue
+            chain, ends_s = run.budget.accounts(run, agent, now_s)
+            ends.extend(() if ends_s is None else (ends_s,))
+            for account, policy, budget in chain:
+                accounts.setdefault(account.key, account)
+                policies.setdefault(account.key, policy)
+                budgets.setdefault(account.key, budget)
+        return PayChain(tuple(accounts.values()), policies, min(ends, default=None), budgets)
+
+    def _open_record(self, record: RunRecord) -> None:
+        try:
+            self.store.open_run(record)
+        except StoreError as error:
+            if self.budget is None or not self.budget.policy.fails_open:
+                raise
+            logger.warning('%s is not entered in the ledger, and goes on: on_store_failure is "open". %s', self.title, error)
+
+    def _choose_store(self, parent: Run | None, store: Store | None) -> Store:
+        budgets: list[Budget] = []
+        budget = self.budget
+        while budget is not None:
+            budgets.append(budget)
+            budget = budget.within
+        around = parent.store if parent is not None else store
+        candidates = [*(() if around is None else (around,)), *(b.store for b in budgets if b.has_own_store)]
+        chosen = candidates[0] if candidates else _default_store()
+        for other in candidates[1:]:
+            if other is not chosen:
+                msg = (
+                    f"{self.title} would pay from budgets in two stores, {chosen.url} and {other.url}; "
+                    "keep every budget of a chain in the same store"
+                )
+                raise ValueError(msg)
+        for b in budgets:
+            b.bind(chosen)
+        return chosen
+
+    def __repr__(self) -> str:
+        return f"Run({self.workflow!r}, id={self.id!r})"
+
+
+def _default_store() -> Store:
+    from bursar.stores.opening import open_store
+
+    return open_store(None)

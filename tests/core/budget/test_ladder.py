@@ -1,0 +1,173 @@
+"""Downgrades and lowered output limits, as they are seen on the wire."""
+
+from __future__ import annotations
+
+import json
+import logging
+from decimal import Decimal
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+
+from bursar import Budget, BudgetExceeded, UnknownPrice, guard
+from bursar.simulator import Simulator
+from bursar.store import Where
+
+HI: list[dict[str, str]] = [{"role": "user", "content": "hi"}]
+ASK: dict[str, Any] = {"model": "gpt-4o", "messages": HI, "max_tokens": 1000}
+CALL = Decimal("0.01002")
+"""What ASK costs at most at gpt-4o: 8 input tokens and 1,000 of output, counted exactly."""
+
+ANY = Where()
+
+
+def wire(desk: Any) -> list[tuple[str, int | None]]:
+    """Return the model and the output limit of every request that arrived."""
+    return [(record.model, record.body.get("max_tokens")) for record in desk.sim.requests]
+
+
+def test_the_first_model_of_the_ladder_that_fits_is_sent(desk: Any) -> None:
+    """A ladder goes down step by step, and its first model whose whole bound fits is asked."""
+    ladder = {"gpt-4o": "gpt-4.1-mini", "gpt-4.1-mini": "gpt-4o-mini"}
+    some = guard(desk.openai(), Budget("0.002", store=desk.store, downgrade=ladder))
+    less = guard(desk.openai(), Budget("0.001", store=desk.store, downgrade=ladder))
+
+    some.chat.completions.create(**ASK)
+    less.chat.completions.create(**ASK)
+
+    assert [("gpt-4.1-mini", 1000), ("gpt-4o-mini", 1000)] == wire(desk)
+    assert desk.billed_nanousd == desk.ledger_nanousd
+
+
+def test_the_output_limit_is_lowered_to_what_is_left(open_desk: Any) -> None:
+    """Where no model fits whole, the request's own limit is lowered to what can be paid for."""
+    desk = open_desk(talkative=True)
+    client = guard(desk.openai(), Budget(CALL / 2, store=desk.store))
+
+    answer = client.chat.completions.create(**ASK)
+
+    assert [("gpt-4o", 499)] == wire(desk)
+    assert "length" == answer.choices[0].finish_reason
+    assert Decimal("0.00501") == client.bursar.spent
+
+
+def test_a_call_without_a_limit_is_given_one_only_where_money_binds(open_desk: Any) -> None:
+    """A request that names no limit is sent without one where the model's most can be paid, else with what is left."""
+    desk = open_desk()
+    client = guard(desk.openai(), Budget("0.01", store=desk.store))
+    rich = guard(desk.openai(), Budget("10", store=desk.store))
+
+    for each in (rich, client):
+        each.chat.completions.create(model="gpt-4o", messages=HI)
+
+    unlimited, limited = (record.body for record in desk.sim.requests)
+    assert set() == {"max_tokens", "max_completion_tokens"} & set(unlimited)
+    assert 998 == limited.get("max_tokens", limited.get("max_completion_tokens"))
+
+
+def test_a_request_that_the_budget_does_not_bind_is_sent_byte_for_byte() -> None:
+    """The body that a guarded client sends is the very body that the bare client sends."""
+    bodies: list[bytes] = []
+    with Simulator() as sim:
+        transport = sim.transport()
+
+        def noting(request: httpx2.Request) -> httpx2.Response:
+            bodies.append(request.read())
+            return transport.handle_request(request)
+
+        with httpx2.Client(transport=httpx2.MockTransport(noting)) as http:
+            bare = openai.OpenAI(base_url=sim.openai_base_url, api_key="sk-planted", http_client=http)
+            for client in (bare, guard(bare, Budget("$10", store="memory:unbound"))):
+                client.chat.completions.create(
+                    model="gpt-4o", messages=[{"role": "user", "content": "žluťoučký kůň"}], temperature=0.25, seed=7
+                )
+
+    assert bodies[0] == bodies[1]
+    assert "žluťoučký kůň" == json.loads(bodies[0])["messages"][0]["content"]
+
+
+def test_an_output_limit_too_small_to_be_useful_is_not_sent(desk: Any) -> None:
+    """Below min_output_tokens the call is refused, and nothing is sent."""
+    client = guard(desk.openai(), Budget(CALL / 5, store=desk.store))
+
+    with pytest.raises(BudgetExceeded, match="at most 8 input and 1,000 output tokens"):
+        client.chat.completions.create(**ASK)
+
+    assert 0 == desk.sim.arrived
+
+
+def test_past_its_threshold_a_budget_downgrades_at_once_and_recovers(open_desk: Any) -> None:
+    """Above downgrade_at calls go one step down; they go back up once it is five points below, not sooner."""
+    desk = open_desk(talkative=True)
+    budget = Budget("$0.10", store=desk.store, downgrade={"gpt-4o": "gpt-4o-mini"}, downgrade_at=0.5, warn_at=None)
+    with budget.run("doc") as run:
+        client = guard(desk.openai(), agent="writer")
+        for limit in ("0.10",) * 6 + ("0.105", "0.12"):
+            run.limit = limit
+            client.chat.completions.create(**ASK)
+
+    # Five calls of one cent take half; past it the small model's 0.06 cents; at 48 % it is armed still, at 42 % not.
+    models = [model for model, _ in wire(desk)]
+    assert ["gpt-4o"] * 5 + ["gpt-4o-mini", "gpt-4o-mini", "gpt-4o"] == models
+
+
+def test_a_step_of_the_ladder_without_a_price_is_passed_over(
+    desk: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An unknown price on the ladder costs nobody the call: the next step is taken, and a warning says why, once."""
+    unknown = f"acme-{id(desk)}"
+    ladder = {"gpt-4o": [unknown, "gpt-4o-mini"]}
+    client = guard(desk.openai(), Budget("0.001", store=desk.store, downgrade=ladder, warn_at=None))
+
+    with caplog.at_level(logging.WARNING, "bursar"):
+        for _ in range(2):
+            client.chat.completions.create(**ASK)
+
+    assert [("gpt-4o-mini", 1000)] * 2 == wire(desk)
+    assert 1 == caplog.text.count(f'"{unknown}" is passed over')
+
+
+def test_an_unknown_price_is_refused_with_the_line_to_add(desk: Any) -> None:
+    """Under a money budget a model without a price is not called; the message has the line that adds one."""
+    client = guard(desk.openai(), Budget("$5", store=desk.store))
+
+    with pytest.raises(UnknownPrice, match=r"bursar\.prices\.add\(\"acme-unheard-of\""):
+        client.chat.completions.create(model="acme-unheard-of", messages=HI)
+
+    assert 0 == desk.sim.arrived
+
+
+def test_a_budget_of_calls_takes_a_model_without_a_price(open_desk: Any) -> None:
+    """Under a budget of calls alone an unknown price is no obstacle, and its cost is unknown, not zero."""
+    desk = open_desk(prices={"acme-unheard-of": {"input": 1, "output": 1}})
+    budget = Budget(calls=1, store=desk.store)
+    with budget.run("doc"):
+        client = guard(desk.openai(), agent="writer")
+        client.chat.completions.create(model="acme-unheard-of", messages=HI)
+
+        with pytest.raises(BudgetExceeded):
+            client.chat.completions.create(model="acme-unheard-of", messages=HI)
+
+    (entry,) = [entry for entry in desk.store.entries(ANY) if entry.status == "ok"]
+    assert (None, "unknown") == (entry.cost_nanousd, entry.source)
+    assert 1 == desk.sim.arrived
+
+
+def test_an_exact_count_is_not_used_for_another_tokenizer(open_desk: Any) -> None:
+    """A prompt counted for gpt-4o says nothing of a model with other tables: its bound stays in bytes."""
+    desk = open_desk(talkative=True)
+    text = "你好，世界。" * 200
+    messages = [{"role": "user", "content": text}]
+    client = guard(
+        desk.openai(), Budget("0.0015", store=desk.store, downgrade={"gpt-4o": "gpt-3.5-turbo"}, warn_at=None)
+    )
+
+    try:
+        client.chat.completions.create(model="gpt-4o", messages=messages, max_tokens=300)
+    except BudgetExceeded:
+        assert 0 == desk.sim.arrived
+
+    assert desk.billed_nanousd <= 1_500_000
+    assert all(0 == entry.overage_nanousd for entry in desk.store.entries(ANY))
