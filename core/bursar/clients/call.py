@@ -1,0 +1,260 @@
+"""One call of a guarded client: what it asks for, what is changed to make it fit, and how it ends."""
+
+from __future__ import annotations
+
+import os
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from bursar.clients.answer import AnswerReader, parse_json
+from bursar.clients.dropped import dropped
+from bursar.clients.transport import http_package, read_through
+from bursar.errors import UnmeteredEndpoint
+from bursar.meter import Meter, Observer, Plan
+from bursar.scope import current_meter
+from bursar.wire import Ask, Receipt, Unmetered, fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bursar.clients.payer import Payer
+    from bursar.clients.sdk import Sdk
+    from bursar.errors import BudgetExceeded
+    from bursar.meter import Held
+    from bursar.wire import Endpoint
+
+current_call: Final[ContextVar[GuardedCall | None]] = ContextVar("bursar_guarded_call", default=None)
+"""The call that the SDK is making in this context, for the hooks below its choke point."""
+
+_FINGERPRINT_KEY: Final = os.urandom(32)
+
+_NEVER_SENT: Final = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError"})
+"""Errors of the HTTP packages that come before any byte of the request has left."""
+
+_MAYBE_BILLED: Final = frozenset({504, 524})
+"""Answers of a gateway that gave up waiting while the provider may have gone on; other errors are not billed."""
+
+
+class GuardedCall:
+    """
+    Follows one call through the SDK.
+
+    Args:
+        found: The endpoint, or why it is not metered.
+
+    Raises:
+        UnmeteredEndpoint: It is not metered, and a budget limits dollars or tokens.
+        UnknownAgent: The run's budget does not know the client's agent.
+    """
+
+    def __init__(self, client: Any, sdk: Sdk, payer: Payer, options: Any, found: Endpoint | Unmetered) -> None:
+        self.endpoint = None if isinstance(found, Unmetered) else found
+        self._options = options
+        self._body: Mapping[str, Any] = _body_of(options)
+        self._host = str(client.base_url.host)
+        self._attempts = 0
+        self._sent_body = self._body
+        self._failure: tuple[bool, str] | None = None
+        self._hides_usage = False
+        self._is_being_read = False
+        self._is_answered = False
+        outer = current_meter.get()
+        if outer is not None and outer.is_open:
+            self.meter: Meter | Observer = Observer(outer)
+            self._ask = outer.plan.ask
+            return
+        dropped.do_all()
+        run, agent, chain = payer.booking()
+        if self.endpoint is not None and not self._body:
+            found = Unmetered(str(options.url), "its body is no JSON object that can be read before it is sent")
+        if isinstance(found, Unmetered) and (chain.limits_money or chain.limits_tokens):
+            raise _unmetered(found)
+        self._ask = self._read_request()
+        body, endpoint = self._body, self.endpoint
+        self.meter = Meter(
+            Plan(
+                run=run,
+                chain=chain,
+                agent=agent,
+                provider=sdk.provider(client),
+                operation=found.name,
+                ask=self._ask,
+                fingerprint="" if endpoint is None else fingerprint(agent.name, body, _FINGERPRINT_KEY),
+                count_input=lambda: None if endpoint is None else endpoint.count_input_tokens(body),
+                can_shrink=self._can_shrink,
+                is_async=sdk.is_async,
+                is_metered=endpoint is not None,
+            )
+        )
+
+    def reserve(self) -> Any:
+        """Hold the bound of the call, and return the options to send it with."""
+        return self._fitted(self.meter.reserve())
+
+    async def areserve(self) -> Any:
+        """Do as `reserve` does, in a task."""
+        return self._fitted(await self.meter.areserve())
+
+    def sending(self) -> None:
+        """An HTTP attempt is about to be sent: the first of the call, or another one."""
+        self._attempts += 1
+        if self._is_answered:
+            self._start_over().reserve()
+        elif self._attempts > 1:
+            is_billed, reason = self._take_failure()
+            self.meter.retry(is_billed=is_billed, reason=reason)
+        self.meter.dispatch()
+
+    async def asending(self) -> None:
+        """Do as `sending` does, in a task."""
+        self._attempts += 1
+        if self._is_answered:
+            await self._start_over().areserve()
+        elif self._attempts > 1:
+            is_billed, reason = self._take_failure()
+            await self.meter.aretry(is_billed=is_billed, reason=reason)
+        self.meter.dispatch()
+
+    def _start_over(self) -> Meter | Observer:
+        """Follow a request that was answered and is sent once more all the same, as a middleware may do."""
+        self._is_answered = self._is_being_read = False
+        if isinstance(self.meter, Meter):
+            # It is built already, and can be changed no more.
+            ask = self._ask if self.endpoint is None else self.endpoint.read_request(self._sent_body)
+            plan = replace(self.meter.plan, ask=ask, can_downgrade=False, can_shrink=lambda _: False)
+            self.meter = Meter(plan)
+        return self.meter
+
+    @property
+    def has_failure(self) -> bool:
+        """Whether it is known why the last attempt failed."""
+        return self._failure is not None
+
+    def note_failure(self, response: Any, error: BaseException | None) -> None:
+        """Note why the SDK is about to send the request again."""
+        self._failure = _failure_of(error) if response is None else _failure_of_status(response.status_code)
+
+    def received(self, response: Any, *, is_stream: bool) -> None:
+        """Take a successful HTTP response: settle it if it is read, else let it be read through us."""
+        if not response.is_success or self._is_answered:
+            return
+        self._is_answered = True
+        if self.endpoint is None:
+            self.meter.settle(Receipt())
+        elif response.is_stream_consumed or response.is_closed:
+            body = parse_json(response.content)
+            self.meter.settle(Receipt() if body is None else self.endpoint.read_response(body))
+        else:
+            # Bedrock's own framing of events is not read here; as nothing is seen of it, its bound is booked.
+            content_type = response.headers.get("content-type", "")
+            is_events = is_stream and "json" not in content_type and "amazon" not in content_type
+            hides_usage = self._hides_usage and is_events
+            read_through(response, AnswerReader(self.meter, self.endpoint, is_events=is_events, hides_usage=hides_usage))
+            self._is_being_read = True
+
+    def returned(self) -> None:
+        """The SDK gave the call back to the caller: what is neither settled nor being read now never will be."""
+        if not self.meter.is_open or self._is_being_read:
+            return
+        if self._attempts:
+            self.meter.settle(Receipt())
+        else:
+            # A middleware answered in its place.
+            self.meter.release()
+
+    def raised(self, error: BaseException) -> None:
+        """The SDK gave up."""
+        if self.meter.is_open and not self._is_being_read:
+            is_billed, reason = _failure_of(error)
+            self.meter.fail(reason, is_billed=is_billed)
+
+    def stop_answer(self, exceeded: BudgetExceeded, request: Any) -> Any:
+        """Return an HTTP response that says why the call was stopped, or None where its endpoint has no such thing."""
+        if self.endpoint is None or not self.meter.stops_gracefully:
+            return None
+        text = f"[Stopped by the budget: {exceeded}]"
+        response_type = http_package(request).Response
+        if not self._ask.stream:
+            body = self.endpoint.stop_response(self._body, text)
+            return None if body is None else response_type(200, json=body, request=request)
+        events = self.endpoint.stop_events(self._body, text)
+        if events is None:
+            return None
+        content = self.endpoint.encode_events(events)
+        return response_type(200, headers={"content-type": "text/event-stream"}, content=content, request=request)
+
+    def _take_failure(self) -> tuple[bool, str]:
+        # Of an attempt that failed in a way nobody told us, it must be presumed that it was billed.
+        failure, self._failure = self._failure or (True, "unknown"), None
+        return failure
+
+    def _read_request(self) -> Ask:
+        if self.endpoint is not None:
+            return self.endpoint.read_request(self._body)
+        model = self._body.get("model")
+        return Ask(model=model if isinstance(model, str) else "", input_tokens_most=0, generates=False)
+
+    def _fitted(self, held: Held | None) -> Any:
+        """Return the options changed to what was granted: another model, a lower output limit, usage asked for."""
+        endpoint, body = self.endpoint, self._body
+        if endpoint is None or not body:
+            return self._options
+        if held is not None and held.bound.model != self._ask.model:
+            body = endpoint.with_model(body, held.bound.model)
+        if held is not None and held.output_limit is not None:
+            lowered = endpoint.with_output_limit(body, held.output_limit, model=held.bound.model, host=self._host)
+            assert lowered is not None  # noqa: S101 (can_shrink asked for less before the hold was taken)
+            body = lowered
+        if self._ask.stream:
+            body, self._hides_usage = endpoint.with_stream_usage(body)
+        if body is self._body:
+            return self._options
+        self._sent_body = body
+        options = self._options.model_copy()
+        options.json_data = dict(body)
+        if getattr(options, "content", None) is not None:
+            options.content = None
+        return options
+
+    def _can_shrink(self, tokens: int) -> bool:
+        if self.endpoint is None:
+            return False
+        return self.endpoint.with_output_limit(self._body, tokens, model=self._ask.model, host=self._host) is not None
+
+
+def _body_of(options: Any) -> Mapping[str, Any]:
+    """Return the body that will be sent, also where the caller wrote the JSON himself."""
+    data = options.json_data
+    if isinstance(data, dict):
+        return data
+    content = data if isinstance(data, bytes) else getattr(options, "content", None)
+    body = parse_json(content) if isinstance(content, bytes | str) else None
+    return {} if body is None else body
+
+
+def _unmetered(found: Unmetered) -> UnmeteredEndpoint:
+    return UnmeteredEndpoint(
+        f'"{found.name}" was not called: {found.reason}, and a budget in dollars or tokens cannot be kept for what is '
+        "not metered. Call it with a client that is not guarded, and book what it cost with run.record(...)"
+    )
+
+
+def _failure_of_status(status: int) -> tuple[bool, str]:
+    return status in _MAYBE_BILLED, f"status {status}"
+
+
+def _failure_of(error: BaseException | None) -> tuple[bool, str]:
+    """Return whether a failure may have been billed, and what it was, in a word."""
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int):
+        return _failure_of_status(status)
+    seen = error
+    while seen is not None:
+        if type(seen).__name__ in _NEVER_SENT:
+            return False, type(seen).__name__
+        cause = seen.__cause__
+        if cause is None:
+            return True, type(seen).__name__
+        seen = cause
+    return True, "unknown"

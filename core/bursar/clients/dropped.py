@@ -1,0 +1,80 @@
+"""
+What is left to do for answers that were dropped.
+
+A dropped answer ends in the garbage collector, which may run anywhere: also inside a store or a connection pool, with
+its lock held.  So nothing is done there but to note it; a thread of its own does the rest a moment later, or whoever
+asks for figures before that.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final
+
+from bursar.policy import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Dropped:
+    """Things to do that must not be done where they came up."""
+
+    def __init__(self) -> None:
+        self._todo: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._lock = threading.RLock()
+        self._thread: threading.Thread | None = None
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._pid = os.getpid()
+
+    def later(self, action: Callable[[], object]) -> None:
+        """Note *action*; safe inside `__del__`, which takes no lock here."""
+        self._todo.put(action)
+        self._wake.put(None)
+
+    def do_all(self) -> None:
+        """Do what was noted, and wait for what another thread is doing of it."""
+        if self._todo.empty() and self._thread is None:
+            return
+        with self._lock:
+            while True:
+                try:
+                    action = self._todo.get_nowait()
+                except Empty:
+                    return
+                _do(action)
+
+    def start(self) -> None:
+        """Start the thread, once in each process; called where an answer begins to be read."""
+        if self._thread is not None and self._pid == os.getpid():
+            return
+        with self._lock:
+            if self._thread is None or self._pid != os.getpid():
+                self._pid = os.getpid()
+                self._thread = threading.Thread(target=self._run, name="bursar-dropped", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.get()
+            self.do_all()
+
+    def after_fork(self) -> None:
+        """Forget what the parent has to do: it is still there to do it."""
+        self.__init__()
+
+
+def _do(action: Callable[[], object]) -> None:
+    try:
+        action()
+    except Exception as error:  # noqa: BLE001 (there is no caller any more; the hold stays, and expires as spent)
+        logger.error("a dropped answer could not be settled (%s); what it holds counts as spent", type(error).__name__)
+
+
+dropped: Final = Dropped()
+atexit.register(dropped.do_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=dropped.after_fork)

@@ -1,0 +1,209 @@
+"""
+Guarded clients: a subclass of the user's own client class, made for one `guard()`.
+
+Both SDKs send every call through `request`, once, and every HTTP attempt of it through `_prepare_request`; copies made
+by `with_options()` are of the same class, so they are guarded too.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from bursar.clients.call import GuardedCall, current_call
+from bursar.clients.transport import let_go_when_dropped
+from bursar.clients.websockets import shut_sockets
+from bursar.errors import BudgetExceeded
+from bursar.wire import Free, endpoint_of
+
+if TYPE_CHECKING:
+    from bursar.clients.payer import Payer
+    from bursar.clients.sdk import Sdk
+
+ClientT = TypeVar("ClientT")
+
+
+def guard_client(client: ClientT, sdk: Sdk, payer: Payer) -> ClientT:
+    """Return a copy of *client*, of a subclass of its class, whose calls *payer* pays for."""
+    plain = _unguarded(type(client))
+    mixin = _AsyncGuard if sdk.is_async else _SyncGuard
+    attributes = {
+        "__module__": plain.__module__,
+        "__qualname__": plain.__qualname__,
+        "__doc__": plain.__doc__,
+        **shut_sockets(plain),
+        "bursar": payer,
+        "_bursar_sdk": sdk,
+        "_bursar_plain": plain,
+    }
+    guarded_class = type(plain.__name__, (mixin, plain), attributes)
+    return cast("ClientT", _twin(client, guarded_class))
+
+
+def _twin(client: Any, twin_class: type) -> Any:
+    """
+    Return a client of *twin_class* with the options and the connections of *client*.
+
+    Not by the SDK's own `copy()`: it calls the constructor, which a user's subclass may have given other arguments.
+    """
+    twin = object.__new__(twin_class)
+    for name, value in vars(client).items():
+        if isinstance(inspect.getattr_static(twin_class, name, None), functools.cached_property):
+            # A resource that calls through the client that it was made by; the twin makes its own when asked.
+            continue
+        is_resource = getattr(value, "_client", None) is client and hasattr(value, "_post")
+        vars(twin)[name] = type(value)(twin) if is_resource else value
+    if getattr(twin, "_middleware_chain", None) is not None:
+        twin._middleware_chain = twin._build_middleware_chain()
+    return twin
+
+
+class _Guard:
+    """What guarded clients of both kinds have in common."""
+
+    bursar: Payer
+    _bursar_sdk: Sdk
+    _bursar_plain: type
+
+    def copy(self, *args: Any, **kwargs: Any) -> Any:
+        """
+        Return a guarded client with other options, as the SDK's own `copy` makes it; both pay from the same budget.
+
+        The copy is made of the client as it was before it was guarded, because the SDKs and users' subclasses ask for
+        the very class in places (Anthropic's credentials, OpenAI's Bedrock).
+        """
+        plain = _twin(self, _unguarded(type(self)))
+        return _twin(plain.copy(*args, **kwargs), type(self))
+
+    with_options = copy
+
+    def _bursar_call(self, options: Any) -> GuardedCall | None:
+        """Return the call to follow, or None where it costs nothing."""
+        found = endpoint_of(options.method, options.url)
+        return None if isinstance(found, Free) else GuardedCall(self, self._bursar_sdk, self.bursar, options, found)
+
+    def _calculate_retry_timeout(self, *args: Any, **kwargs: Any) -> float:
+        # Called once before every retry, inside the handler of what failed.
+        if (call := current_call.get()) is not None and not call.has_failure:
+            call.note_failure(None, sys.exc_info()[1])
+        return cast("float", super()._calculate_retry_timeout(*args, **kwargs))  # type: ignore[misc]
+
+    def _should_retry(self, response: Any) -> bool:
+        if (call := current_call.get()) is not None:
+            call.note_failure(response, None)
+        return cast("bool", super()._should_retry(response))  # type: ignore[misc]
+
+
+class _SyncGuard(_Guard):
+    """The choke point of a client that blocks."""
+
+    def request(self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
+        options = _merged(self._copy_and_prepare(options) if hasattr(self, "_copy_and_prepare") else options)
+        call = self._bursar_call(options)
+        if call is None:
+            return super().request(cast_to, options, stream=stream, stream_cls=stream_cls)  # type: ignore[misc]
+        token = current_call.set(call)
+        try:
+            fitted = call.reserve()
+            answer = super().request(cast_to, fitted, stream=stream, stream_cls=stream_cls)  # type: ignore[misc]
+        except BudgetExceeded as exceeded:
+            request = self._build_request(options, retries_taken=0)  # type: ignore[attr-defined]
+            response = call.stop_answer(exceeded, request)
+            if response is None:
+                call.raised(exceeded)
+                raise
+            current_call.set(None)
+            return super()._process_response(
+                cast_to=_overridden(self, cast_to, options),
+                options=options,
+                response=response,
+                stream=stream,
+                stream_cls=stream_cls,
+            )
+        except BaseException as error:
+            call.raised(error)
+            raise
+        finally:
+            current_call.reset(token)
+        call.returned()
+        let_go_when_dropped(answer)
+        return answer
+
+    def _prepare_request(self, request: Any) -> None:
+        super()._prepare_request(request)  # type: ignore[misc]
+        if (call := current_call.get()) is not None:
+            call.sending()
+
+    def _process_response(self, **kwargs: Any) -> Any:
+        if (call := current_call.get()) is not None:
+            call.received(kwargs["response"], is_stream=bool(kwargs.get("stream")))
+        return super()._process_response(**kwargs)  # type: ignore[misc]
+
+
+class _AsyncGuard(_Guard):
+    """The choke point of a client that awaits."""
+
+    async def request(self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
+        options = _merged(await self._copy_and_prepare(options) if hasattr(self, "_copy_and_prepare") else options)
+        call = self._bursar_call(options)
+        if call is None:
+            return await super().request(cast_to, options, stream=stream, stream_cls=stream_cls)  # type: ignore[misc]
+        token = current_call.set(call)
+        try:
+            fitted = await call.areserve()
+            answer = await super().request(cast_to, fitted, stream=stream, stream_cls=stream_cls)  # type: ignore[misc]
+        except BudgetExceeded as exceeded:
+            request = self._build_request(options, retries_taken=0)  # type: ignore[attr-defined]
+            response = call.stop_answer(exceeded, request)
+            if response is None:
+                call.raised(exceeded)
+                raise
+            current_call.set(None)
+            return await super()._process_response(
+                cast_to=_overridden(self, cast_to, options),
+                options=options,
+                response=response,
+                stream=stream,
+                stream_cls=stream_cls,
+            )
+        except BaseException as error:
+            call.raised(error)
+            raise
+        finally:
+            current_call.reset(token)
+        call.returned()
+        let_go_when_dropped(answer)
+        return answer
+
+    async def _prepare_request(self, request: Any) -> None:
+        await super()._prepare_request(request)  # type: ignore[misc]
+        if (call := current_call.get()) is not None:
+            await call.asending()
+
+    async def _process_response(self, **kwargs: Any) -> Any:
+        if (call := current_call.get()) is not None:
+            call.received(kwargs["response"], is_stream=bool(kwargs.get("stream")))
+        return await super()._process_response(**kwargs)  # type: ignore[misc]
+
+
+def _unguarded(client_class: type) -> type:
+    """Return the class that the user made the client of, also of a client that is guarded already."""
+    return cast("type", client_class._bursar_plain) if issubclass(client_class, _Guard) else client_class
+
+
+def _merged(options: Any) -> Any:
+    """Return *options* with `extra_body` in the body, where it must be seen: it may hold a limit or a model."""
+    extra = getattr(options, "extra_json", None)
+    if extra is None or not isinstance(options.json_data, dict | None):
+        return options
+    merged = options.model_copy()
+    merged.json_data = {**(options.json_data or {}), **extra}
+    merged.extra_json = None
+    return merged
+
+
+def _overridden(client: Any, cast_to: Any, options: Any) -> Any:
+    """Return the type that the caller asked for, as the SDK's own `request` works it out."""
+    return client._maybe_override_cast_to(cast_to, options)

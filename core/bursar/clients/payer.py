@@ -1,0 +1,171 @@
+"""Who pays for the calls of a guarded client, and what they have come to: its `.bursar`."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+from bursar.clients.dropped import dropped
+from bursar.entry import Agent
+from bursar.ledger import Report
+from bursar.money import to_usd
+from bursar.run import UNATTRIBUTED, Run
+from bursar.scope import current_agent, current_run
+from bursar.store import Where
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from bursar.account import AccountState
+    from bursar.budget import Budget
+    from bursar.run import PayChain
+    from bursar.store import Store
+
+_WORKFLOW: Final = "guard"
+_RUNS_REMEMBERED: Final = 1_000
+
+
+class Payer:
+    """
+    Pays for the calls of one guarded client and its copies.
+
+    Attributes:
+        agent: Who the calls are booked to, if the client was given a name.
+
+        budget: The client's own budget, beside that of the run around a call.
+    """
+
+    def __init__(
+        self,
+        budget: Budget | None,
+        *,
+        agent: str | None,
+        workflow: str | None,
+        made_in: Run | None,
+        outer: Payer | None,
+        store: Store | None,
+    ) -> None:
+        self.agent = agent
+        self.budget = budget
+        self._made_in = made_in
+        self._outer = outer
+        self._store = store
+        self._workflow = workflow or (outer.agent if outer is not None else None) or _WORKFLOW
+        self._lock = threading.Lock()
+        self._own: Run | None = None
+        self._used: dict[str, Run] = {}
+
+    @property
+    def run(self) -> Run:
+        """The run that a call made here and now is booked to."""
+        run = current_run.get() or self._made_in
+        if run is not None and run.is_open_in_store:
+            return run
+        return self._own_run(None)
+
+    @property
+    def agent_name(self) -> str:
+        """The agent that a call made here and now is booked to."""
+        if self.agent is not None:
+            return self.agent
+        if (named := current_agent.get()) is not None:
+            return named
+        return self._outer.agent_name if self._outer is not None else UNATTRIBUTED
+
+    def booking(self) -> tuple[Run, Agent, PayChain]:
+        """
+        Return what a call made here and now is booked to and paid from.
+
+        Raises:
+            UnknownAgent: The run's budget has no allotment for the name that this client was given.
+        """
+        run, name = self.run, self.agent_name
+        chain = run.chain(name, self._payers(run))
+        self.check_agent(run)
+        if run.id not in self._used and len(self._used) < _RUNS_REMEMBERED:
+            self._used[run.id] = run
+        path = f"{self._outer.agent_name}/{name}" if self._outer is not None and self._outer.agent_name != name else name
+        return run, Agent(name=name, path=path), chain
+
+    def check_agent(self, run: Run | None = None) -> None:
+        """
+        Check that a name the user typed is known to the budget of *run*, or of the run around this code.
+
+        Raises:
+            UnknownAgent: It is not, and the client has no budget of its own.
+        """
+        run = run or current_run.get() or self._made_in
+        if self.agent is None or self.budget is not None or run is None or run.budget is None:
+            return
+        if run.budget.agents and self.agent not in run.budget.agents:
+            raise run.budget.unknown_agent(self.agent)
+
+    @property
+    def limit(self) -> Decimal | None:
+        """Dollars that this client may spend: of its own budget, else of its agent's allotment in the run, else of the run."""
+        state = self._state()
+        return None if state is None or state.limits.nanousd is None else to_usd(state.limits.nanousd)
+
+    @property
+    def spent(self) -> Decimal:
+        """Dollars that this client has spent, what is presumed spent included."""
+        state = self._state()
+        if state is None:
+            return self.report().total
+        return to_usd(state.spent.nanousd + state.presumed.nanousd)
+
+    @property
+    def reserved(self) -> Decimal:
+        """Dollars held for its calls in flight."""
+        state = self._state()
+        return to_usd(0 if state is None else state.reserved.nanousd)
+
+    @property
+    def remaining(self) -> Decimal | None:
+        """Dollars left for new calls; None without a limit."""
+        state = self._state()
+        if state is None or state.limits.nanousd is None:
+            return None
+        committed = state.spent.nanousd + state.presumed.nanousd + state.reserved.nanousd
+        return to_usd(max(state.limits.nanousd - committed, 0))
+
+    @property
+    def calls(self) -> int:
+        """Calls of this client of which at least one request was sent."""
+        return self.report().calls
+
+    def report(self) -> Report:
+        """Return what its agent's calls have cost, in every run it was used in."""
+        dropped.do_all()
+        run = self.run
+        runs = tuple({run.id: run, **self._used})
+        return Report.of(run.store, Where(run_ids=runs, agent=self.agent))
+
+    def _state(self) -> AccountState | None:
+        """Return the account that is most this client's own."""
+        dropped.do_all()
+        run = self.run
+        chain = run.chain(self.agent_name, self._payers(run))
+        return run.store.state(chain.accounts[0].key) if chain.accounts else None
+
+    def _payers(self, run: Run) -> tuple[Run, ...]:
+        """Return the runs behind the budgets of this client itself, innermost first."""
+        own = [] if self.budget is None or self._own is run else [self._own_run(run)]
+        return (*own, *(self._outer._payers(run) if self._outer is not None else ()))
+
+    def _own_run(self, around: Run | None) -> Run:
+        """Return the run that stands for this client where there is none around the call."""
+        with self._lock:
+            if self._own is None:
+                title = f'agent "{self.agent}"' if self.agent else "this client"
+                self._own = Run(self.budget, self._workflow, title=title)
+                if self.budget is not None:
+                    self._own = self.budget.standing_run(self._own)
+            if around is None:
+                self._own.open(store=self._store)
+            else:
+                self._own.bind(around.store)
+            return self._own
+
+    def __repr__(self) -> str:
+        return f"Payer(agent={self.agent!r}, budget={self.budget!r})"
