@@ -1,0 +1,84 @@
+"""Opening the ledger to read it, and finding a run in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from bursar.store import Where
+from bursar.stores.opening import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bursar.store import RunTotals, Store
+
+_SQLITE: Final = "sqlite:///"
+_SHORT_LEAST: Final = 12
+_CANDIDATES_SHOWN: Final = 5
+
+
+def open_ledger(url: str | None) -> Store:
+    """
+    Return the store at *url*, or the default one.
+
+    Raises:
+        click.ClickException: There is none, or the URL is malformed.
+        StoreError: It does not open.
+    """
+    # To open a file that is not there would make it: right for a program that spends, wrong for one that reads.
+    if url is not None and url.startswith(_SQLITE):
+        path = Path(url.removeprefix(_SQLITE)).expanduser()
+        if not path.exists():
+            msg = f'there is no ledger at "{path}"'
+            raise click.ClickException(msg)
+    try:
+        return open_store(url)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def find_run(runs: Sequence[RunTotals], prefix: str) -> RunTotals:
+    """
+    Return the run whose id is, or is the only one to begin with, *prefix*.
+
+    Raises:
+        click.ClickException: None does, or several do.
+    """
+    found = [run for run in runs if run.run.id.startswith(prefix)]
+    exact = [run for run in found if run.run.id == prefix]
+    if len(exact or found) == 1:
+        return (exact or found)[0]
+    if not found:
+        msg = f'no run begins with "{prefix}"; "bursar runs" lists them'
+    else:
+        shown = ", ".join(run.run.id for run in found[:_CANDIDATES_SHOWN])
+        msg = f'{len(found):,} runs begin with "{prefix}": {shown}{", ..." if len(found) > _CANDIDATES_SHOWN else ""}'
+    raise click.ClickException(msg)
+
+
+def all_runs(store: Store) -> list[RunTotals]:
+    """Return every run of the ledger, oldest first."""
+    return store.runs(Where())
+
+
+def short_ids(ids: Sequence[str]) -> dict[str, str]:
+    """Return for each id its shortest beginning, of twelve digits or more, that no other one has."""
+    ordered = sorted(set(ids))
+    short: dict[str, str] = {}
+    for before, id_, after in zip(["", *ordered], ordered, [*ordered[1:], ""], strict=False):
+        short[id_] = start = id_[:_SHORT_LEAST]
+        if before.startswith(start) or after.startswith(start):
+            short[id_] = id_[: max(_common(id_, before), _common(id_, after)) + 1]
+    return short
+
+
+def _common(one: str, other: str) -> int:
+    length = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        length += 1
+    return length

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import Result
+
+from bursar.account import Account, Amounts, Limits
+from bursar.reservation import Claim
+from bursar.usage import Usage
+
+if TYPE_CHECKING:
+    from tests.core.cli.conftest import Book
+
+Bursar = Callable[..., Result]
+
+
+def fill(book: Book) -> None:
+    """Three runs of two workflows: $0.30 with a retry and a refusal, $0.10, and $0.000000001."""
+    usage = Usage(input_tokens=1_000, cache_read_tokens=400, output_tokens=200, reasoning_tokens=50)
+    book.run("run-a", "triage", took_s=12.0)
+    book.call("run-a", "triage", 200_000_000, agent="writer", usage=usage)
+    book.call(
+        "run-a", "triage", 0, status="error", source="none", agent="planner", call_id="c", reason="status 500"
+    )
+    book.call("run-a", "triage", 100_000_000, agent="planner", attempt=2, call_id="c", source="estimated")
+    book.call("run-a", "triage", 0, status="refused", source="none", agent="planner")
+    book.run("run-b", "triage")
+    book.call("run-b", "triage", 100_000_000, agent="writer", served="gpt-4o-mini")
+    book.now_s += 2 * 86_400
+    book.run("run-c", "nightly")
+    book.call("run-c", "nightly", 1, agent="writer")
+
+
+def rows(result: Result) -> list[dict[str, str]]:
+    """Return the records of CSV output."""
+    return list(csv.DictReader(io.StringIO(result.stdout)))
+
+
+class TestTable:
+    def test_shows_agents_models_and_runs(self, book: Book, bursar: Bursar) -> None:
+        """Without options it shows the cost by agent and model, and per run of each workflow."""
+        fill(book)
+
+        result = bursar("report")
+
+        assert (0, "") == (result.exit_code, result.stderr)
+        for shown in (
+            "cost by agent",
+            "cost by model",
+            "cost per run",
+            "$0.3000",
+            "$0.1000",
+            "triage",
+            "1,000",
+        ):
+            assert shown in result.stdout
+
+    @pytest.mark.parametrize("columns", [40, 60, 80, 120])
+    def test_fits_the_terminal(self, book: Book, bursar: Bursar, columns: int) -> None:
+        """No line is wider than the terminal, and the cost is always there."""
+        fill(book)
+
+        result = bursar("report", columns=columns)
+
+        assert max(map(len, result.stdout.splitlines())) <= columns
+        assert "$0.3000" in result.stdout
+
+    def test_long_model_name_is_whole_at_80_columns(self, book: Book, bursar: Bursar) -> None:
+        """A long model name is not broken in 80 columns; less important columns go."""
+        model = "claude-sonnet-4-5-20250929-v1"
+        book.call("r", "w", 5, served=model)
+
+        result = bursar("report", "--by", "model", columns=80)
+
+        assert model in result.stdout
+
+    def test_is_plain_when_piped(self, book: Book, bursar: Bursar) -> None:
+        """Output that goes to no terminal has no escape codes."""
+        fill(book)
+
+        assert "\x1b" not in bursar("report").stdout
+
+    def test_empty_ledger_is_no_failure(self, bursar: Bursar) -> None:
+        """An empty ledger says how to fill it and exits with 0."""
+        result = bursar("report")
+
+        assert 0 == result.exit_code
+        assert "is empty" in result.stdout
+        assert "bursar demo" in result.stdout
+
+    def test_filter_that_finds_nothing_says_so(self, book: Book, bursar: Bursar) -> None:
+        """A filter that covers nothing is no empty ledger."""
+        fill(book)
+
+        assert "Nothing was spent there" in bursar("report", "--workflow", "nix").stdout
+
+    def test_unknown_price_is_marked(self, book: Book, bursar: Bursar) -> None:
+        """A call without a known price is told, and never counted as zero in silence."""
+        book.call("r", "w", None, source="unknown")
+
+        assert "1 call has no known price" in bursar("report").stdout
+
+
+class TestRecords:
+    def test_json_is_exact(self, book: Book, bursar: Bursar) -> None:
+        """JSON has every figure, dollars as exact decimal text."""
+        fill(book)
+
+        document = json.loads(bursar("report", "--format", "json").stdout)
+
+        total = document["total"]
+        assert {
+            "cost_usd": "0.400000001",
+            "calls": 4,
+            "attempts": 5,
+            "input_tokens": 1_000,
+            "cache_read_tokens": 400,
+            "cache_write_tokens": 0,
+            "output_tokens": 200,
+            "reasoning_tokens": 50,
+            "retries": 1,
+            "retry_cost_usd": "0.10",
+            "refusals": 1,
+            "estimated_usd": "0.10",
+            "estimated_share": "0.2500",
+            "unknown_price_calls": 0,
+        } == total
+        assert ["writer", "planner"] == [row["agent"] for row in document["rows"]]
+        assert ["triage", "nightly"] == [row["workflow"] for row in document["workflows"]]
+        assert "0.00" == document["presumed_usd"]
+
+    def test_smallest_amount_has_no_exponent(self, book: Book, bursar: Bursar) -> None:
+        """One nano-dollar is 0.000000001."""
+        book.call("r", "w", 1)
+
+        assert ["0.000000001"] == [row["cost_usd"] for row in rows(bursar("report", "--format", "csv"))]
+
+    @pytest.mark.parametrize("by", ["agent", "workflow", "model", "run", "day"])
+    def test_rows_add_up_to_the_whole(self, book: Book, bursar: Bursar, by: str) -> None:
+        """Whatever it is summed up by, the rows add up to the same cost."""
+        fill(book)
+
+        found = rows(bursar("report", "--by", by, "--format", "csv"))
+
+        assert Decimal("0.400000001") == sum(Decimal(row["cost_usd"]) for row in found)
+        assert by == next(iter(found[0]))
+
+    def test_csv_of_an_empty_ledger_has_the_header(self, bursar: Bursar) -> None:
+        """The columns are the same whatever was found."""
+        result = bursar("report", "--by", "workflow", "--format", "csv")
+
+        assert result.stdout.startswith(
+            "workflow,runs,total_usd,average_usd,p50_usd,p99_usd,max_usd,cost_usd,calls,"
+        )
+
+    def test_workflow_has_statistics_of_its_runs(self, book: Book, bursar: Bursar) -> None:
+        """By workflow there are average, p50, p99 and maximum per run."""
+        fill(book)
+
+        triage = rows(bursar("report", "--by", "workflow", "--format", "csv"))[0]
+
+        names = ("workflow", "runs", "average_usd", "p50_usd", "p99_usd", "max_usd")
+        assert ("triage", "2", "0.20", "0.10", "0.30", "0.30") == tuple(triage[name] for name in names)
+
+
+class TestFilters:
+    def test_workflow(self, book: Book, bursar: Bursar) -> None:
+        """--workflow covers what was booked to it."""
+        fill(book)
+
+        found = rows(bursar("report", "--workflow", "nightly", "--format", "csv"))
+
+        assert [("writer", "0.000000001")] == [(row["agent"], row["cost_usd"]) for row in found]
+
+    def test_since_an_iso_date(self, book: Book, bursar: Bursar) -> None:
+        """--since takes a date, in UTC."""
+        fill(book)
+
+        found = rows(bursar("report", "--since", "2026-09-22", "--by", "day", "--format", "csv"))
+
+        assert ["2026-09-23"] == [row["day"] for row in found]
+
+    def test_run_by_the_beginning_of_its_id(self, book: Book, bursar: Bursar) -> None:
+        """A run is found by any beginning of its id that is its alone."""
+        fill(book)
+
+        document = json.loads(bursar("report", "--run", "run-b", "--format", "json").stdout)
+
+        assert ("run-b", "0.10") == (document["filters"]["run"], document["total"]["cost_usd"])
+
+    def test_ambiguous_run_is_refused(self, book: Book, bursar: Bursar) -> None:
+        """A beginning that several runs have is told with their ids."""
+        fill(book)
+
+        result = bursar("report", "--run", "run-")
+
+        assert (1, 'Error: 3 runs begin with "run-": run-a, run-b, run-c\n') == (
+            result.exit_code,
+            result.stderr,
+        )
+
+    def test_unknown_run_is_refused(self, book: Book, bursar: Bursar) -> None:
+        """A run that is not there exits with 1."""
+        result = bursar("report", "--run", "nix")
+
+        assert (1, 'Error: no run begins with "nix"; "bursar runs" lists them\n') == (
+            result.exit_code,
+            result.stderr,
+        )
+
+
+class TestNestedRuns:
+    @pytest.fixture(autouse=True)
+    def nested(self, book: Book) -> None:
+        """A run of "outer" for $0.10 with a run of "inner" for $0.05 in it, and one for $0.02 in that."""
+        for number, (workflow, cost) in enumerate((("outer", 10), ("inner", 5), ("inner", 2))):
+            book.run(f"n{number}", workflow, parent_id=f"n{number - 1}" if number else None)
+            book.call(f"n{number}", workflow, cost * 10_000_000)
+
+    def test_run_covers_the_runs_inside_it(self, bursar: Bursar) -> None:
+        """--run covers the runs inside, at any depth."""
+        totals = [
+            json.loads(bursar("report", "--run", f"n{n}", "--format", "json").stdout)["total"]["cost_usd"]
+            for n in range(3)
+        ]
+
+        assert ["0.17", "0.07", "0.02"] == totals
+
+    def test_by_run_lists_the_outermost(self, bursar: Bursar) -> None:
+        """By run, a run inside another is counted in it and not once more."""
+        found = rows(bursar("report", "--by", "run", "--format", "csv"))
+
+        assert [("n0", "outer", "0.17")] == [(row["run"], row["workflow"], row["cost_usd"]) for row in found]
+
+    def test_by_run_of_the_inner_workflow(self, bursar: Bursar) -> None:
+        """With --workflow the outermost run of that workflow stands for those inside it."""
+        found = rows(bursar("report", "--by", "run", "--workflow", "inner", "--format", "csv"))
+
+        assert [("n1", "0.07")] == [(row["run"], row["cost_usd"]) for row in found]
+
+    def test_statistics_of_a_workflow_include_the_runs_inside(self, bursar: Bursar) -> None:
+        """The maximum per run of a workflow has what runs of other workflows cost inside it."""
+        found = rows(bursar("report", "--by", "workflow", "--workflow", "outer", "--format", "csv"))
+
+        assert [("0.10", "0.17")] == [(row["cost_usd"], row["max_usd"]) for row in found]
+
+
+class TestPresumed:
+    def test_presumed_spending_is_shown(self, book: Book, bursar: Bursar) -> None:
+        """What calls may have cost that were never heard of again is a line of its own."""
+        account = Account(key="k", name="k", limits=Limits(nanousd=10**9))
+        book.store.reserve(
+            Claim(
+                id="held", accounts=(account,), amounts=Amounts(70_000_000, 0, 1, 1), owner="o", lease_s=1.0
+            )
+        )
+        book.store.dispatch("held")
+        book.now_s += 10.0
+        book.store.expire()
+
+        assert "presumed spent: $0.07" in bursar("report").stdout
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        "arguments",
+        [("report", "--by", "nix"), ("report", "--since", "soon"), ("nix",), ("run",), ("report", "--nix")],
+    )
+    def test_bad_command_line_exits_with_2(self, bursar: Bursar, arguments: tuple[str, ...]) -> None:
+        """What cannot be understood is a usage error."""
+        result = bursar(*arguments)
+
+        assert (2, "") == (result.exit_code, result.stdout)
+
+    @pytest.mark.parametrize("url", ["nix", "sqlite://", "ftp://host/x"])
+    def test_malformed_store_exits_with_1(self, bursar: Bursar, url: str) -> None:
+        """A URL of no store is told, without a traceback."""
+        result = bursar("report", "--store", url)
+
+        assert (1, "") == (result.exit_code, result.stdout)
+        assert result.stderr.startswith("Error: store")
+
+    def test_reading_makes_no_ledger(self, bursar: Bursar, tmp_path: Path) -> None:
+        """A file that is not there is told, and not made."""
+        path = tmp_path / "nix.db"
+
+        result = bursar("report", "--store", f"sqlite:///{path}")
+
+        assert (1, f'Error: there is no ledger at "{path}"\n') == (result.exit_code, result.stderr)
+        assert not path.exists()
+
+    def test_damaged_ledger_exits_with_1(self, bursar: Bursar, tmp_path: Path) -> None:
+        """A file that is no ledger is told, without a traceback."""
+        path = tmp_path / "damaged.db"
+        path.write_text("this is not a database at all, and long enough to be one" * 100)
+
+        result = bursar("report", "--store", f"sqlite:///{path}")
+
+        assert (1, "") == (result.exit_code, result.stdout)
+        assert str(path) in result.stderr
