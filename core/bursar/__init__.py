@@ -25,6 +25,7 @@ from bursar.errors import (
     UnknownPrice,
     UnmeteredEndpoint,
 )
+
 if TYPE_CHECKING:
     from bursar import prices
     from bursar.budget import Budget

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from bursar.errors import UnmeteredEndpoint
 from bursar.money import PICO_PER_NANO, ceil_to_nano
 from bursar.prices import find_price, output_ceiling
+from bursar.prices import price as known_price
 from bursar.reservation import Shrink
-from bursar.wire import SERVER_TOOL_UNITS
+from bursar.wire.ask import FREE_SERVER_TOOLS, SERVER_TOOL_UNITS
 
 if TYPE_CHECKING:
-    from bursar.prices import Price
+    from bursar.prices import Modality, Price
     from bursar.wire import Ask
 
 OUTPUT_UNKNOWN: Final = 1_000_000
@@ -47,7 +48,11 @@ class Bound(NamedTuple):
     def nanousd_of(self, input_tokens: int, output_tokens: int) -> int:
         """Return the most that *input_tokens* and *output_tokens* of this call can have cost."""
         shrink = self.shrink
-        fixed = shrink.fixed_picousd * input_tokens // self.input_tokens if self.input_tokens else shrink.fixed_picousd
+        fixed = (
+            shrink.fixed_picousd * input_tokens // self.input_tokens
+            if self.input_tokens
+            else shrink.fixed_picousd
+        )
         # One output token costs output_picousd divided by the number of choices that share a limit.
         each = -(-shrink.output_picousd // max(shrink.output_tokens, 1))
         return -(-(fixed + output_tokens * each) // PICO_PER_NANO)
@@ -59,7 +64,13 @@ def unmetered_bound(model: str) -> Bound:
 
 
 def bound(
-    ask: Ask, *, provider: str, model: str, min_output_tokens: int, input_tokens: int | None = None
+    ask: Ask,
+    *,
+    provider: str,
+    model: str,
+    min_output_tokens: int,
+    input_tokens: int | None = None,
+    is_limited: bool = True,
 ) -> Bound:
     """
     Return the most that *ask* may cost at *model*.
@@ -70,19 +81,22 @@ def bound(
     Args:
         input_tokens: An exact count, where the cheap bound of *ask* does not fit.
 
+        is_limited: Whether anything limits what the call may cost. Nothing needs a bound where nothing does, and then
+            what cannot be bounded is left out.
+
     Raises:
         UnmeteredEndpoint: Nothing bounds the call; the message names what to limit.
     """
     price = find_price(provider, model)
     window = price.context_window if price is not None else None
-    tokens = input_tokens if input_tokens is not None else _input_tokens(ask, window, model)
+    tokens = input_tokens if input_tokens is not None else _input_tokens(ask, window, model, is_limited)
     most = _output_tokens(ask, price, provider, model)
     output_tokens = ask.choices if ask.generates else 0
-    fixed_picousd, output_picousd = (0, 0) if price is None else _rates(ask, price, provider, tokens)
+    fixed, output = (0, 0) if price is None else _rates(ask, price, provider, tokens, is_limited)
     shrink = Shrink(
-        fixed_picousd=fixed_picousd,
+        fixed_picousd=fixed,
         fixed_tokens=tokens + ask.extra_output_tokens,
-        output_picousd=output_picousd * output_tokens,
+        output_picousd=output * output_tokens,
         output_tokens=output_tokens,
         most=most,
         least=min(min_output_tokens, most),
@@ -90,14 +104,18 @@ def bound(
     return Bound(model, price, shrink, tokens)
 
 
-def _input_tokens(ask: Ask, context_window: int | None, model: str) -> int:
-    if ask.unbounded is not None:
-        raise UnmeteredEndpoint(f"this call to {model} cannot be bounded: {ask.unbounded}")
+def _input_tokens(ask: Ask, context_window: int | None, model: str, is_limited: bool) -> int:
     tokens = ask.input_ceiling(context_window)
+    if not is_limited:
+        return ask.input_tokens_most if tokens is None else tokens
+    if ask.unbounded is not None:
+        msg = f'this call to "{model}" was not sent: it cannot be bounded, because {ask.unbounded}'
+        raise UnmeteredEndpoint(msg)
     if tokens is None:
+        unseen = ", ".join(ask.input_unseen) or "what tools bring"
         msg = (
-            f'this call to "{model}" cannot be bounded: its input holds {", ".join(ask.input_unseen) or "tool rounds"} '
-            "that the request does not show; limit the tools' uses, or add the model's context window with "
+            f'this call to "{model}" was not sent: it cannot be bounded, because its input holds {unseen}, which the '
+            "request does not show; limit the uses of its tools, or add the model's context window with "
             "bursar.prices.add(..., context=...)"
         )
         raise UnmeteredEndpoint(msg)
@@ -109,46 +127,54 @@ def _output_tokens(ask: Ask, price: Price | None, provider: str, model: str) -> 
         return 0
     if ask.output_limit is not None:
         return ask.output_limit
-    known = output_ceiling(provider, model) or (price.output_limit if price is not None else None)
-    return known or (price.context_window if price is not None else None) or OUTPUT_UNKNOWN
+    declared = None if price is None else price.output_limit
+    known = declared if declared is not None else output_ceiling(provider, model)
+    if known is not None:
+        return known
+    return (None if price is None else price.context_window) or OUTPUT_UNKNOWN
 
 
-def _rates(ask: Ask, price: Price, provider: str, tokens: int) -> tuple[int, int]:
-    """Return what the call costs before its first output token, and the rate of one output token."""
+def _rates(ask: Ask, price: Price, provider: str, tokens: int, is_limited: bool) -> tuple[int, int]:
+    """Return the most the call costs before its first output token, and the dearest rate of one output token."""
     prices = [price]
     for other in ask.also_models:
-        if (also := find_price(provider, other)) is not None:
-            prices.append(also)
-    most_fixed = most_output = 0
-    for each in prices:
-        tier = ask.tier
-        text = each.input_rate_most_pico(tokens, cache_write=ask.cache_write, tier=tier)
-        fixed = tokens * text + (each.fee_pico("requests", tier=tier) or 0)
-        if ask.image_tokens_most:
-            rate = each.input_rate_most_pico(tokens, cache_write=ask.cache_write, tier=tier, modality="image")
-            fixed += ask.image_tokens_most * max(rate - text, 0)
-        if ask.audio_tokens_most:
-            rate = each.input_rate_most_pico(tokens, cache_write=ask.cache_write, tier=tier, modality="audio")
-            fixed += ask.audio_tokens_most * max(rate - text, 0)
-        output = 0
-        if ask.generates:
-            modality = "audio" if ask.asks_audio_output else "text"
-            output = each.output_rate_most_pico(tokens, tier=tier, modality=modality)
-        fixed += ask.extra_output_tokens * output + _tool_fees(ask, each)
-        most_fixed, most_output = max(most_fixed, fixed), max(most_output, output)
-    return most_fixed, most_output
+        also = known_price(provider, other) if is_limited else find_price(provider, other)
+        prices.extend(() if also is None else (also,))
+    each = [_rates_of(ask, one, tokens, is_limited) for one in prices]
+    return max(fixed for fixed, _ in each), max(output for _, output in each)
 
 
-def _tool_fees(ask: Ask, price: Price) -> int:
+def _rates_of(ask: Ask, price: Price, tokens: int, is_limited: bool) -> tuple[int, int]:
+    tier, cache_write = ask.tier, ask.cache_write
+    text = price.input_rate_most_pico(tokens, cache_write=cache_write, tier=tier)
+    fixed = tokens * text + (price.fee_pico("requests", tier=tier) or 0)
+    if ask.image_tokens_most:
+        rate = price.input_rate_most_pico(tokens, cache_write=cache_write, tier=tier, modality="image")
+        fixed += ask.image_tokens_most * max(rate - text, 0)
+    if ask.audio_tokens_most:
+        rate = price.input_rate_most_pico(tokens, cache_write=cache_write, tier=tier, modality="audio")
+        fixed += ask.audio_tokens_most * max(rate - text, 0)
+    output = 0
+    if ask.generates:
+        modality: Modality = "audio" if ask.asks_audio_output else "text"
+        output = price.output_rate_most_pico(tokens, tier=tier, modality=modality)
+    fixed += ask.extra_output_tokens * output
+    return fixed + _tool_fees(ask, price, is_limited), output
+
+
+def _tool_fees(ask: Ask, price: Price, is_limited: bool) -> int:
     fees = 0
     for kind, uses in ask.server_tools.items():
+        if kind in FREE_SERVER_TOOLS:
+            continue
         fee = price.fee_pico(SERVER_TOOL_UNITS.get(kind, kind), tier=ask.tier)
-        if uses is None or fee is None:
+        if uses is not None and fee is not None:
+            fees += fee * uses
+        elif is_limited:
             what = "has no limit on its uses" if uses is None else "has no known fee"
             msg = (
-                f'the tool "{kind}" of this call to "{price.model}" {what}, so that its cost cannot be bounded; '
-                "limit it (max_uses, or max_tool_calls), or leave the tool out"
+                f'this call to "{price.model}" was not sent: its tool "{kind}" {what}, so that its cost cannot be '
+                "bounded; limit it (max_uses, or max_tool_calls), or leave the tool out"
             )
             raise UnmeteredEndpoint(msg)
-        fees += fee * uses
     return fees

@@ -189,7 +189,9 @@ def _notices(balance: Balance) -> list[Notice]:
     if passed:
         balance.warn(passed[-1])
     spent, limit = fullest.spent + fullest.presumed, fullest.limit or 0
-    return [Notice(balance.name, balance.key, t, fullest.unit, spent, fullest.committed, limit) for t in passed]
+    return [
+        Notice(balance.name, balance.key, t, fullest.unit, spent, fullest.committed, limit) for t in passed
+    ]
 
 
 def _armed(chain: Chain) -> Balance | None:
@@ -234,7 +236,9 @@ def _misfits(chain: Chain, asked: Amounts, own: dict[str, Amounts]) -> list[Refu
             reserved, limit = kept.committed - spent, kept.limit or 0
             reason: Literal["busy", "broke"] = "busy" if is_busy else "broke"
             misfits.append(
-                Refusal(reason, balance.key, balance.name, unit, limit, spent, reserved, asked[unit], own_unit > 0)
+                Refusal(
+                    reason, balance.key, balance.name, unit, limit, spent, reserved, asked[unit], own_unit > 0
+                )
             )
     return misfits
 
@@ -250,7 +254,9 @@ def repeated_grant(claim: Claim, first: Grant | None) -> Grant:
         msg = f'reservation "{claim.id}" is resolved, or its lease ran out; a new call needs a new id'
         raise ReservationConflict(msg)
     if claim.shrink is None and first.amounts != claim.amounts:
-        msg = f'reservation "{claim.id}" holds {first.amounts}, not {claim.amounts}; a new call needs a new id'
+        msg = (
+            f'reservation "{claim.id}" holds {first.amounts}, not {claim.amounts}; a new call needs a new id'
+        )
         raise ReservationConflict(msg)
     return first
 

@@ -93,7 +93,9 @@ class Run:
         budget: What it pays from; None only for a client that is metered and not limited.
     """
 
-    def __init__(self, budget: Budget | None, workflow: str, *, id: str | None = None, title: str | None = None) -> None:  # noqa: A002
+    def __init__(
+        self, budget: Budget | None, workflow: str, *, id: str | None = None, title: str | None = None
+    ) -> None:
         if not workflow:
             msg = "a workflow's name must not be empty"
             raise ValueError(msg)
@@ -398,7 +400,11 @@ class Run:
         except StoreError as error:
             if self.budget is None or not self.budget.policy.fails_open:
                 raise
-            logger.warning('%s is not entered in the ledger, and goes on: on_store_failure is "open". %s', self.title, error)
+            logger.warning(
+                '%s is not entered in the ledger, and goes on: on_store_failure is "open". %s',
+                self.title,
+                error,
+            )
 
     def _choose_store(self, parent: Run | None, store: Store | None) -> Store:
         budgets: list[Budget] = []

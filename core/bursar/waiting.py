@@ -33,7 +33,11 @@ class Ticket:
     @property
     def is_set(self) -> bool:
         """Whether the holder was woken and has not waited since."""
-        return self._event.is_set() if self._event is not None else self._future is not None and self._future.done()
+        return (
+            self._event.is_set()
+            if self._event is not None
+            else self._future is not None and self._future.done()
+        )
 
     def wake(self) -> None:
         """Tell the holder to look again; safe from any thread, and after the holder has gone."""

@@ -109,9 +109,15 @@ def main() -> None:
     parser.add_argument("--strict", action="store_true", help="end with an error where a target is missed")
     is_strict = parser.parse_args().strict
     missed: list[str] = []
-    with tempfile.TemporaryDirectory() as folder, httpx2.Client(transport=httpx2.MockTransport(answer)) as http:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        httpx2.Client(transport=httpx2.MockTransport(answer)) as http,
+    ):
         client = openai.OpenAI(api_key="sk-none", base_url="http://provider.invalid/v1", http_client=http)
-        stores: dict[str, Store] = {"memory": MemoryStore(), "sqlite": SQLiteStore(Path(folder) / "ledger.db")}
+        stores: dict[str, Store] = {
+            "memory": MemoryStore(),
+            "sqlite": SQLiteStore(Path(folder) / "ledger.db"),
+        }
         for name, store in stores.items():
             guarded: Any = guard(client, Budget("$1000", store=store), label="bench")
             short = 0.0
@@ -124,7 +130,9 @@ def main() -> None:
                 target = TARGET_US[name] if size == 40 else 2 * short
                 short = short or over
                 missed += [f"{name} {size}"] if over > target else []
-                print(f"{name:7} {size:>7} B  bare {floor:7.0f} µs  guard +{over:6.1f} µs  (target +{target:.0f} µs)")
+                print(
+                    f"{name:7} {size:>7} B  bare {floor:7.0f} µs  guard +{over:6.1f} µs  (target +{target:.0f} µs)"
+                )
             refused = refusal_us(client, store)
             missed += [f"{name} refusal"] if refused > 1_000 else []
             print(f"{name:7} a refusal takes {refused:.0f} µs  (target 1000 µs)")

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from bursar.reservation import Notice
     from bursar.store import Store
 
+
 class Budget:
     """
     An amount that a run, a day, a month or all time may spend, reserved before every call.
@@ -141,7 +142,7 @@ class Budget:
         # Tells the account of a budget without a name from that of another one in the same run.
         self._id = new_id()[-22:-16]
 
-    def run(self, workflow: str = "run", *, id: str | None = None) -> Run:  # noqa: A002 (the run's own word for it)
+    def run(self, workflow: str = "run", *, id: str | None = None) -> Run:
         """
         Return a run of *workflow* that pays from this budget, to be used in `with` or `async with`.
 
@@ -298,7 +299,9 @@ class Budget:
     def own_account(self, run: Run, at_s: float) -> Account:
         """Return the account of this budget as a whole that *run* pays from."""
         scope = self._scope(run, at_s)
-        return _account(scope.key, scope.label, self._declared.limits_of(scope.key, self._limits), self.policy)
+        return _account(
+            scope.key, scope.label, self._declared.limits_of(scope.key, self._limits), self.policy
+        )
 
     def _scope(self, run: Run, at_s: float) -> Scope:
         if self.per == "run":
@@ -321,7 +324,11 @@ _Terms = Share | int | Budget
 
 def _account(key: str, name: str, limits: Limits, policy: Policy) -> Account:
     return Account(
-        key=key, name=name, limits=limits, warn_at_ppm=policy.warn_at_ppm, downgrade_at_ppm=policy.downgrade_at_ppm
+        key=key,
+        name=name,
+        limits=limits,
+        warn_at_ppm=policy.warn_at_ppm,
+        downgrade_at_ppm=policy.downgrade_at_ppm,
     )
 
 

@@ -52,7 +52,9 @@ def checked_agents(agents: object) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", agents)
 
 
-def parse_allotments(agents: Mapping[str, Any], limits: Limits, *, oversubscribe: bool) -> dict[str, Share | int]:
+def parse_allotments(
+    agents: Mapping[str, Any], limits: Limits, *, oversubscribe: bool
+) -> dict[str, Share | int]:
     """
     Return a share, or an amount in nano-dollars, for each agent.
 
@@ -62,7 +64,9 @@ def parse_allotments(agents: Mapping[str, Any], limits: Limits, *, oversubscribe
     allotments = {name: parse_share(value, agent=name) for name, value in agents.items()}
     shares = {name: share for name, share in allotments.items() if isinstance(share, Fraction)}
     if shares and all(limit is None for limit in limits):
-        msg = 'agents have shares of a budget that has no limit; give it one, or write amounts such as "$1.50"'
+        msg = (
+            'agents have shares of a budget that has no limit; give it one, or write amounts such as "$1.50"'
+        )
         raise ValueError(msg)
     if not oversubscribe:
         _check_sum(allotments, shares, limits)

@@ -38,7 +38,7 @@ ClientT = TypeVar("ClientT")
 
 
 @overload
-def guard(
+def guard(  # pyright: ignore[reportOverlappingOverload] (the narrower class goes first, as it must)
     client: openai.AzureOpenAI,
     budget: Money | Budget | None = None,
     *,
@@ -47,7 +47,7 @@ def guard(
     store: Store | str | None = None,
 ) -> GuardedAzureOpenAI: ...
 @overload
-def guard(
+def guard(  # pyright: ignore[reportOverlappingOverload]
     client: openai.AsyncAzureOpenAI,
     budget: Money | Budget | None = None,
     *,

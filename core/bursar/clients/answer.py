@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from bursar.tokens import count_tokens
 from bursar.wire import Receipt
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from bursar.wire import Endpoint
 
 _EVENT_END: Final = re.compile(rb"\r\n\r\n|\n\r\n|\n\n|\r\r")
-_MATTERS: Final = re.compile(rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|"stop_reason"\s*:\s*"|"error"\s*:\s*[{"]')
+_MATTERS: Final = re.compile(
+    rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|"stop_reason"\s*:\s*"|"error"\s*:\s*[{"]'
+)
 _USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
 _NO_CHOICES: Final = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _END_LONGEST: Final = 4
@@ -42,7 +44,9 @@ class AnswerReader:
             see it.
     """
 
-    def __init__(self, meter: Meter | Observer, endpoint: Endpoint, *, is_events: bool, hides_usage: bool) -> None:
+    def __init__(
+        self, meter: Meter | Observer, endpoint: Endpoint, *, is_events: bool, hides_usage: bool
+    ) -> None:
         self._meter = meter
         self._endpoint = endpoint
         self._is_events = is_events
@@ -159,19 +163,21 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def parse_json(content: bytes) -> dict[str, Any] | None:
+def parse_json(content: bytes | str) -> dict[str, Any] | None:
     """Return a JSON object, or None where *content* is none."""
     try:
-        body = json.loads(content)
+        body: Any = json.loads(content)
     except ValueError:
         return None
-    return body if isinstance(body, dict) else None
+    return cast("dict[str, Any]", body) if isinstance(body, dict) else None
 
 
 def _data_of(events: Iterable[bytes]) -> Iterable[dict[str, Any]]:
     for event in events:
         data = b"\n".join(
-            line[5:].strip() for line in event.splitlines() if line.startswith(b"data:") and line[5:].strip() != b"[DONE]"
+            line[5:].strip()
+            for line in event.splitlines()
+            if line.startswith(b"data:") and line[5:].strip() != b"[DONE]"
         )
         if data and (parsed := parse_json(data)) is not None:
             yield parsed

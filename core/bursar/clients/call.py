@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from bursar.clients.answer import AnswerReader, parse_json
 from bursar.clients.dropped import dropped
@@ -29,7 +29,9 @@ current_call: Final[ContextVar[GuardedCall | None]] = ContextVar("bursar_guarded
 
 _FINGERPRINT_KEY: Final = os.urandom(32)
 
-_NEVER_SENT: Final = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError"})
+_NEVER_SENT: Final = frozenset(
+    {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError"}
+)
 """Errors of the HTTP packages that come before any byte of the request has left."""
 
 _MAYBE_BILLED: Final = frozenset({504, 524})
@@ -48,7 +50,9 @@ class GuardedCall:
         UnknownAgent: The run's budget does not know the client's agent.
     """
 
-    def __init__(self, client: Any, sdk: Sdk, payer: Payer, options: Any, found: Endpoint | Unmetered) -> None:
+    def __init__(
+        self, client: Any, sdk: Sdk, payer: Payer, options: Any, found: Endpoint | Unmetered
+    ) -> None:
         self.endpoint = None if isinstance(found, Unmetered) else found
         self._options = options
         self._body: Mapping[str, Any] = _body_of(options)
@@ -67,7 +71,9 @@ class GuardedCall:
         dropped.do_all()
         run, agent, chain = payer.booking()
         if self.endpoint is not None and not self._body:
-            found = Unmetered(str(options.url), "its body is no JSON object that can be read before it is sent")
+            found = Unmetered(
+                str(options.url), "its body is no JSON object that can be read before it is sent"
+            )
         if isinstance(found, Unmetered) and (chain.limits_money or chain.limits_tokens):
             raise _unmetered(found)
         self._ask = self._read_request()
@@ -81,6 +87,9 @@ class GuardedCall:
                 operation=found.name,
                 ask=self._ask,
                 fingerprint="" if endpoint is None else fingerprint(agent.name, body, _FINGERPRINT_KEY),
+                ask_again=None
+                if endpoint is None
+                else lambda model: endpoint.read_request(endpoint.with_model(body, model)),
                 count_input=lambda: None if endpoint is None else endpoint.count_input_tokens(body),
                 can_shrink=self._can_shrink,
                 is_async=sdk.is_async,
@@ -122,7 +131,7 @@ class GuardedCall:
         if isinstance(self.meter, Meter):
             # It is built already, and can be changed no more.
             ask = self._ask if self.endpoint is None else self.endpoint.read_request(self._sent_body)
-            plan = replace(self.meter.plan, ask=ask, can_downgrade=False, can_shrink=lambda _: False)
+            plan = replace(self.meter.plan, ask=ask, can_downgrade=False, can_shrink=_never)
             self.meter = Meter(plan)
         return self.meter
 
@@ -150,14 +159,17 @@ class GuardedCall:
             content_type = response.headers.get("content-type", "")
             is_events = is_stream and "json" not in content_type and "amazon" not in content_type
             hides_usage = self._hides_usage and is_events
-            read_through(response, AnswerReader(self.meter, self.endpoint, is_events=is_events, hides_usage=hides_usage))
+            read_through(
+                response,
+                AnswerReader(self.meter, self.endpoint, is_events=is_events, hides_usage=hides_usage),
+            )
             self._is_being_read = True
 
     def returned(self) -> None:
         """The SDK gave the call back to the caller: what is neither settled nor being read now never will be."""
         if not self.meter.is_open or self._is_being_read:
             return
-        if self._attempts:
+        if self._attempts or isinstance(self.meter, Observer):
             self.meter.settle(Receipt())
         else:
             # A middleware answered in its place.
@@ -182,7 +194,9 @@ class GuardedCall:
         if events is None:
             return None
         content = self.endpoint.encode_events(events)
-        return response_type(200, headers={"content-type": "text/event-stream"}, content=content, request=request)
+        return response_type(
+            200, headers={"content-type": "text/event-stream"}, content=content, request=request
+        )
 
     def _take_failure(self) -> tuple[bool, str]:
         # Of an attempt that failed in a way nobody told us, it must be presumed that it was billed.
@@ -203,7 +217,9 @@ class GuardedCall:
         if held is not None and held.bound.model != self._ask.model:
             body = endpoint.with_model(body, held.bound.model)
         if held is not None and held.output_limit is not None:
-            lowered = endpoint.with_output_limit(body, held.output_limit, model=held.bound.model, host=self._host)
+            lowered = endpoint.with_output_limit(
+                body, held.output_limit, model=held.bound.model, host=self._host
+            )
             assert lowered is not None  # noqa: S101 (can_shrink asked for less before the hold was taken)
             body = lowered
         if self._ask.stream:
@@ -220,14 +236,23 @@ class GuardedCall:
     def _can_shrink(self, tokens: int) -> bool:
         if self.endpoint is None:
             return False
-        return self.endpoint.with_output_limit(self._body, tokens, model=self._ask.model, host=self._host) is not None
+        return (
+            self.endpoint.with_output_limit(self._body, tokens, model=self._ask.model, host=self._host)
+            is not None
+        )
+
+
+def _never(tokens: int) -> bool:
+    """Tell that a request cannot be shortened any more, to whatever number of tokens."""
+    del tokens
+    return False
 
 
 def _body_of(options: Any) -> Mapping[str, Any]:
     """Return the body that will be sent, also where the caller wrote the JSON himself."""
-    data = options.json_data
+    data: Any = options.json_data
     if isinstance(data, dict):
-        return data
+        return cast("dict[str, Any]", data)
     content = data if isinstance(data, bytes) else getattr(options, "content", None)
     body = parse_json(content) if isinstance(content, bytes | str) else None
     return {} if body is None else body

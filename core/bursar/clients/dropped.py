@@ -71,7 +71,9 @@ def _do(action: Callable[[], object]) -> None:
     try:
         action()
     except Exception as error:  # noqa: BLE001 (there is no caller any more; the hold stays, and expires as spent)
-        logger.error("a dropped answer could not be settled (%s); what it holds counts as spent", type(error).__name__)
+        logger.error(
+            "a dropped answer could not be settled (%s); what it holds counts as spent", type(error).__name__
+        )
 
 
 dropped: Final = Dropped()

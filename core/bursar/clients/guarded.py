@@ -5,12 +5,16 @@ Both SDKs send every call through `request`, once, and every HTTP attempt of it 
 by `with_options()` are of the same class, so they are guarded too.
 """
 
+# The one seam to what is not public in the SDKs, and has no types that hold from version to version.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import functools
 import inspect
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from bursar.clients.call import GuardedCall, current_call
 from bursar.clients.transport import let_go_when_dropped
@@ -24,6 +28,16 @@ if TYPE_CHECKING:
 
 ClientT = TypeVar("ClientT")
 
+if TYPE_CHECKING:
+    # What is overridden here is not public in the SDKs, and has other types in each of them and in each version.
+    SdkClient = Any
+else:
+    SdkClient = object
+
+
+_PLAIN: Final = (str, bytes, int, float, NoneType)
+"""What refers to no client; a constructor may have put it where a cached property would (Vertex's region)."""
+
 
 def guard_client(client: ClientT, sdk: Sdk, payer: Payer) -> ClientT:
     """Return a copy of *client*, of a subclass of its class, whose calls *payer* pays for."""
@@ -36,7 +50,7 @@ def guard_client(client: ClientT, sdk: Sdk, payer: Payer) -> ClientT:
         **shut_sockets(plain),
         "bursar": payer,
         "_bursar_sdk": sdk,
-        "_bursar_plain": plain,
+        "bursar_plain": plain,
     }
     guarded_class = type(plain.__name__, (mixin, plain), attributes)
     return cast("ClientT", _twin(client, guarded_class))
@@ -48,24 +62,27 @@ def _twin(client: Any, twin_class: type) -> Any:
 
     Not by the SDK's own `copy()`: it calls the constructor, which a user's subclass may have given other arguments.
     """
-    twin = object.__new__(twin_class)
-    for name, value in vars(client).items():
-        if isinstance(inspect.getattr_static(twin_class, name, None), functools.cached_property):
+    twin: Any = object.__new__(twin_class)
+    attributes: dict[str, Any] = vars(client)
+    for name, value in attributes.items():
+        is_cached = isinstance(inspect.getattr_static(twin_class, name, None), functools.cached_property)
+        if is_cached and not isinstance(value, _PLAIN):
             # A resource that calls through the client that it was made by; the twin makes its own when asked.
             continue
         is_resource = getattr(value, "_client", None) is client and hasattr(value, "_post")
-        vars(twin)[name] = type(value)(twin) if is_resource else value
+        make: Any = type(value)
+        vars(twin)[name] = make(twin) if is_resource else value
     if getattr(twin, "_middleware_chain", None) is not None:
         twin._middleware_chain = twin._build_middleware_chain()
     return twin
 
 
-class _Guard:
+class _Guard(SdkClient):
     """What guarded clients of both kinds have in common."""
 
     bursar: Payer
     _bursar_sdk: Sdk
-    _bursar_plain: type
+    bursar_plain: type
 
     def copy(self, *args: Any, **kwargs: Any) -> Any:
         """
@@ -82,18 +99,20 @@ class _Guard:
     def _bursar_call(self, options: Any) -> GuardedCall | None:
         """Return the call to follow, or None where it costs nothing."""
         found = endpoint_of(options.method, options.url)
-        return None if isinstance(found, Free) else GuardedCall(self, self._bursar_sdk, self.bursar, options, found)
+        if isinstance(found, Free):
+            return None
+        return GuardedCall(self, self._bursar_sdk, self.bursar, options, found)
 
     def _calculate_retry_timeout(self, *args: Any, **kwargs: Any) -> float:
         # Called once before every retry, inside the handler of what failed.
         if (call := current_call.get()) is not None and not call.has_failure:
             call.note_failure(None, sys.exc_info()[1])
-        return cast("float", super()._calculate_retry_timeout(*args, **kwargs))  # type: ignore[misc]
+        return cast("float", super()._calculate_retry_timeout(*args, **kwargs))
 
     def _should_retry(self, response: Any) -> bool:
         if (call := current_call.get()) is not None:
             call.note_failure(response, None)
-        return cast("bool", super()._should_retry(response))  # type: ignore[misc]
+        return cast("bool", super()._should_retry(response))
 
 
 class _SyncGuard(_Guard):
@@ -102,15 +121,16 @@ class _SyncGuard(_Guard):
     def request(self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
         options = _merged(self._copy_and_prepare(options) if hasattr(self, "_copy_and_prepare") else options)
         call = self._bursar_call(options)
-        if call is None:
-            return super().request(cast_to, options, stream=stream, stream_cls=stream_cls)  # type: ignore[misc]
         token = current_call.set(call)
         try:
+            if call is None:
+                return super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
             fitted = call.reserve()
-            answer = super().request(cast_to, fitted, stream=stream, stream_cls=stream_cls)  # type: ignore[misc]
+            answer = super().request(cast_to, fitted, stream=stream, stream_cls=stream_cls)
         except BudgetExceeded as exceeded:
-            request = self._build_request(options, retries_taken=0)  # type: ignore[attr-defined]
-            response = call.stop_answer(exceeded, request)
+            if call is None:
+                raise
+            response = call.stop_answer(exceeded, self._build_request(options, retries_taken=0))
             if response is None:
                 call.raised(exceeded)
                 raise
@@ -123,7 +143,8 @@ class _SyncGuard(_Guard):
                 stream_cls=stream_cls,
             )
         except BaseException as error:
-            call.raised(error)
+            if call is not None:
+                call.raised(error)
             raise
         finally:
             current_call.reset(token)
@@ -132,31 +153,36 @@ class _SyncGuard(_Guard):
         return answer
 
     def _prepare_request(self, request: Any) -> None:
-        super()._prepare_request(request)  # type: ignore[misc]
+        super()._prepare_request(request)
         if (call := current_call.get()) is not None:
             call.sending()
 
     def _process_response(self, **kwargs: Any) -> Any:
         if (call := current_call.get()) is not None:
             call.received(kwargs["response"], is_stream=bool(kwargs.get("stream")))
-        return super()._process_response(**kwargs)  # type: ignore[misc]
+        return super()._process_response(**kwargs)
 
 
 class _AsyncGuard(_Guard):
     """The choke point of a client that awaits."""
 
-    async def request(self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
-        options = _merged(await self._copy_and_prepare(options) if hasattr(self, "_copy_and_prepare") else options)
+    async def request(
+        self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
+    ) -> Any:
+        options = _merged(
+            await self._copy_and_prepare(options) if hasattr(self, "_copy_and_prepare") else options
+        )
         call = self._bursar_call(options)
-        if call is None:
-            return await super().request(cast_to, options, stream=stream, stream_cls=stream_cls)  # type: ignore[misc]
         token = current_call.set(call)
         try:
+            if call is None:
+                return await super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
             fitted = await call.areserve()
-            answer = await super().request(cast_to, fitted, stream=stream, stream_cls=stream_cls)  # type: ignore[misc]
+            answer = await super().request(cast_to, fitted, stream=stream, stream_cls=stream_cls)
         except BudgetExceeded as exceeded:
-            request = self._build_request(options, retries_taken=0)  # type: ignore[attr-defined]
-            response = call.stop_answer(exceeded, request)
+            if call is None:
+                raise
+            response = call.stop_answer(exceeded, self._build_request(options, retries_taken=0))
             if response is None:
                 call.raised(exceeded)
                 raise
@@ -169,7 +195,8 @@ class _AsyncGuard(_Guard):
                 stream_cls=stream_cls,
             )
         except BaseException as error:
-            call.raised(error)
+            if call is not None:
+                call.raised(error)
             raise
         finally:
             current_call.reset(token)
@@ -178,19 +205,19 @@ class _AsyncGuard(_Guard):
         return answer
 
     async def _prepare_request(self, request: Any) -> None:
-        await super()._prepare_request(request)  # type: ignore[misc]
+        await super()._prepare_request(request)
         if (call := current_call.get()) is not None:
             await call.asending()
 
     async def _process_response(self, **kwargs: Any) -> Any:
         if (call := current_call.get()) is not None:
             call.received(kwargs["response"], is_stream=bool(kwargs.get("stream")))
-        return await super()._process_response(**kwargs)  # type: ignore[misc]
+        return await super()._process_response(**kwargs)
 
 
 def _unguarded(client_class: type) -> type:
     """Return the class that the user made the client of, also of a client that is guarded already."""
-    return cast("type", client_class._bursar_plain) if issubclass(client_class, _Guard) else client_class
+    return client_class.bursar_plain if issubclass(client_class, _Guard) else client_class
 
 
 def _merged(options: Any) -> Any:

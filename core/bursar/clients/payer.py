@@ -84,7 +84,11 @@ class Payer:
         self.check_agent(run)
         if run.id not in self._used and len(self._used) < _RUNS_REMEMBERED:
             self._used[run.id] = run
-        path = f"{self._outer.agent_name}/{name}" if self._outer is not None and self._outer.agent_name != name else name
+        path = (
+            f"{self._outer.agent_name}/{name}"
+            if self._outer is not None and self._outer.agent_name != name
+            else name
+        )
         return run, Agent(name=name, path=path), chain
 
     def check_agent(self, run: Run | None = None) -> None:
@@ -102,7 +106,7 @@ class Payer:
 
     @property
     def limit(self) -> Decimal | None:
-        """Dollars that this client may spend: of its own budget, else of its agent's allotment in the run, else of the run."""
+        """Dollars that it may spend: of its own budget, else its agent's allotment in the run, else the run's."""
         state = self._state()
         return None if state is None or state.limits.nanousd is None else to_usd(state.limits.nanousd)
 

@@ -62,10 +62,12 @@ def let_go_when_dropped(stream: Any) -> None:
     A stream of most versions refers to a generator that refers to the stream, and a response to a stream of bytes
     that refers to the response: left alone, a dropped stream ends whenever the garbage collector comes by.
     """
-    passing = getattr(getattr(stream, "response", None), "stream", None)
+    passing: Any = getattr(getattr(stream, "response", None), "stream", None)
     if not isinstance(passing, _Passing):
         return
-    if inspect.isgenerator(own := vars(stream).get("_iterator")) or inspect.isasyncgen(own):
+    # As it is, and not as an attribute: the newest SDKs would make it here.
+    own: Any = stream.__dict__.get("_iterator")
+    if inspect.isgenerator(own) or inspect.isasyncgen(own):
         # On a copy, as the newest SDKs do it themselves.
         twin = copy(stream)
         del twin._iterator

@@ -15,15 +15,15 @@ _ROOTS: Final = ("realtime", "live", "responses", "beta")
 
 
 def shut_sockets(client_class: type) -> dict[str, Any]:
-    """Return the resources of a client class, so changed that no connection opens under a budget that it could break."""
+    """Return resources of a client class so changed that no connection opens under a budget that it could break."""
     return {name: _shut(client_class, name) for name in _ROOTS if hasattr(client_class, name)}
 
 
 def _shut(client_class: type, name: str) -> functools.cached_property[Any]:
-    plain = getattr(client_class, name)
+    plain: Any = getattr(client_class, name)
 
     def resource(client: Any) -> Any:
-        made = plain.func(client) if isinstance(plain, functools.cached_property) else plain.fget(client)
+        made: Any = (getattr(plain, "func", None) or plain.fget)(client)
         _shut_resource(made, client)
         return made
 

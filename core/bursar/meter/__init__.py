@@ -236,7 +236,9 @@ class Meter:
             return None
         self.plan.run.store.waiters.drop_hold(self._owner)
         if is_billed:
-            resolution = self._resolution(held, "aborted", self._bound_bill(held, held.bound.model, Usage()), reason)
+            resolution = self._resolution(
+                held, "aborted", self._bound_bill(held, held.bound.model, Usage()), reason
+            )
         else:
             resolution = self._resolution(held, "error", Bill(0, "none", held.bound.model, Usage()), reason)
         self.attempt += 1
@@ -279,7 +281,16 @@ class Meter:
         reason = f"{details.reason}: {details.account} ({details.unit})"
         entry_id = new_id(plan.run.store.now())
         entry = Entry(
-            entry_id, self._subject, "refused", "none", self.attempt, plan.ask.model, 0, bound_nanousd, Usage(), reason=reason
+            entry_id,
+            self._subject,
+            "refused",
+            "none",
+            self.attempt,
+            plan.ask.model,
+            0,
+            bound_nanousd,
+            Usage(),
+            reason=reason,
         )
         try:
             plan.run.store.record(entry)
@@ -356,7 +367,9 @@ class Meter:
         input_tokens = receipt.usage.input_tokens if receipt.usage is not None else 0
         if not input_tokens:
             counted = self.plan.count_input()
-            input_tokens = held.bound.input_tokens if counted is None else min(counted, held.bound.input_tokens)
+            input_tokens = (
+                held.bound.input_tokens if counted is None else min(counted, held.bound.input_tokens)
+            )
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
         if price is None:
             return Bill(None, "unknown", self._model, usage)

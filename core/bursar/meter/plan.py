@@ -29,6 +29,9 @@ class Plan:
 
         operation: What it is, for people: `"openai.chat"`.
 
+        ask_again: Reads what the request would ask for if it were sent to another model: images and fixed overheads
+            are weighed by the model. None if that is the same for all.
+
         fingerprint: A keyed hash of the request, empty where there is none.
 
         count_input: Counts the input exactly; asked only where the cheap bound does not fit. None where it cannot.
@@ -51,6 +54,7 @@ class Plan:
     provider: str
     operation: str
     ask: Ask
+    ask_again: Callable[[str], Ask] | None = None
     fingerprint: str = ""
     count_input: Callable[[], int | None] = field(default=_no_count)
     can_downgrade: bool = True
@@ -58,3 +62,7 @@ class Plan:
     is_metered: bool = True
     is_sent_at_once: bool = True
     is_async: bool = False
+
+    def ask_of(self, model: str) -> Ask:
+        """Return what the request asks for at *model*."""
+        return self.ask if model == self.ask.model or self.ask_again is None else self.ask_again(model)

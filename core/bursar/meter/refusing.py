@@ -48,7 +48,9 @@ def _message(refusal: Refusal, asked: Bound, policy: Policy) -> str:
     left = max(refusal.limit - refusal.spent - refusal.reserved, 0)
     held = f", {format_amount(refusal.reserved, unit)} held by calls in flight" if refusal.reserved else ""
     could = format_usd(refusal.asked) if unit == 0 else format_amount(refusal.asked, unit)
-    waited = f" It was busy, and waiting {policy.wait_s:g} s did not help." if refusal.reason == "busy" else ""
+    waited = (
+        f" It was busy, and waiting {policy.wait_s:g} s did not help." if refusal.reason == "busy" else ""
+    )
     return (
         f"{refusal.account} may spend {format_amount(refusal.limit, unit)} and has {format_amount(left, unit)} left "
         f"({format_amount(refusal.spent, unit)} spent{held}); this call could take up to {could} "

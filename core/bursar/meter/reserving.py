@@ -129,7 +129,12 @@ class Reserving:
         if isinstance(answer, Armed):
             steps = self._usable(ladder)
             if steps:
-                logger.info('%s is past its downgrade threshold: "%s" stands in for "%s"', answer.account, steps[0], model)
+                logger.info(
+                    '%s is past its downgrade threshold: "%s" stands in for "%s"',
+                    answer.account,
+                    steps[0],
+                    model,
+                )
                 model, *rest = steps
                 steps = tuple(rest)
             answer = yield from self._hold_whole(model)
@@ -212,11 +217,12 @@ class Reserving:
         if not plan.is_metered:
             return unmetered_bound(model)
         found = bound(
-            plan.ask,
+            plan.ask_of(model),
             provider=plan.provider,
             model=model,
             min_output_tokens=self._policy_of("").min_output_tokens,
             input_tokens=input_tokens,
+            is_limited=plan.chain.limits_money or plan.chain.limits_tokens,
         )
         if found.price is None and plan.chain.limits_money:
             known_price(plan.provider, model)
@@ -229,7 +235,8 @@ class Reserving:
         # The count is of the tokenizer of the model asked for: another model may make more of the same text.
         if model != asked and (encoding_name(model) is None or encoding_name(model) != encoding_name(asked)):
             return None
-        count = self.plan.count_input() if loose.input_tokens == self.plan.ask.input_tokens_most else None
+        is_counted = loose.input_tokens == self.plan.ask_of(model).input_tokens_most
+        count = self.plan.count_input() if is_counted else None
         if count is None or count >= loose.input_tokens:
             return None
         tight = self._bounds[model] = self._new_bound(model, input_tokens=count)
@@ -239,7 +246,9 @@ class Reserving:
         nanousd, tokens = tried.whole
         return Amounts(nanousd, tokens, 1, 1)
 
-    def _claim(self, amounts: Amounts, *, heeds_downgrade: bool = False, shrink: Shrink | None = None) -> Claim:
+    def _claim(
+        self, amounts: Amounts, *, heeds_downgrade: bool = False, shrink: Shrink | None = None
+    ) -> Claim:
         return Claim(
             id=new_id(self.store.now()),
             accounts=self.plan.chain.accounts,

@@ -122,28 +122,35 @@ class AnthropicMessages(Endpoint):
 
     def stop_response(self, body: Json, text: str) -> dict[str, object] | None:
         """See `Endpoint.stop_response`."""
-        return {
-            **_head(body),
-            "content": [{"type": "text", "text": text}],
-            "stop_reason": "end_turn",
-            "stop_sequence": None,
-        }
+        content = [] if _asks_json(body) else [{"type": "text", "text": text}]
+        return {**_head(body), "content": content, **_stopped(body, text)}
 
     def stop_events(self, body: Json, text: str) -> list[dict[str, object]] | None:
         """See `Endpoint.stop_events`."""
         begun: dict[str, object] = {**_head(body), "content": [], "stop_reason": None, "stop_sequence": None}
-        return [
-            {"type": "message_start", "message": begun},
+        block: list[dict[str, object]] = [
             {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
             {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}},
             {"type": "content_block_stop", "index": 0},
-            {
-                "type": "message_delta",
-                "delta": {"stop_reason": "end_turn", "stop_sequence": None},
-                "usage": {"output_tokens": 0},
-            },
+        ]
+        return [
+            {"type": "message_start", "message": begun},
+            *(() if _asks_json(body) else block),
+            {"type": "message_delta", "delta": _stopped(body, text), "usage": {"output_tokens": 0}},
             {"type": "message_stop"},
         ]
+
+
+def _asks_json(body: Json) -> bool:
+    return bool(body.get("output_format") or object_at(body, "output_config").get("format"))
+
+
+def _stopped(body: Json, text: str) -> dict[str, object]:
+    """Return how the answer ends: as usual, or refused where JSON was asked for and a caller would try to read text."""
+    if not _asks_json(body):
+        return {"stop_reason": "end_turn", "stop_sequence": None}
+    details = {"type": "refusal", "category": None, "explanation": text}
+    return {"stop_reason": "refusal", "stop_sequence": None, "stop_details": details}
 
 
 def _add_overheads(weight: Weight, body: Json) -> None:

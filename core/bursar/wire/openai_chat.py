@@ -167,7 +167,7 @@ class OpenAIChat(Endpoint):
 
     def stop_response(self, body: Json, text: str) -> dict[str, object] | None:
         """See `Endpoint.stop_response`."""
-        message = {"role": "assistant", "content": text, "refusal": None}
+        message = {"role": "assistant", "content": None, "refusal": None, **_said(body, text)}
         return {
             **_head(body, "chat.completion"),
             "choices": [
@@ -184,7 +184,7 @@ class OpenAIChat(Endpoint):
         more: dict[str, object] = {"usage": None} if usage_asked else {}
         events: list[dict[str, object]] = []
         for index in range(max(number_at(body, "n"), 1)):
-            for delta, reason in (({"role": "assistant", "content": text}, None), ({}, "stop")):
+            for delta, reason in (({"role": "assistant", **_said(body, text)}, None), ({}, "stop")):
                 choice = {"index": index, "delta": delta, "finish_reason": reason, "logprobs": None}
                 events.append({**head, "choices": [choice], **more})
         if usage_asked:
@@ -196,6 +196,12 @@ class OpenAIChat(Endpoint):
         return b"".join(
             [*(f"data: {json.dumps(event)}\n\n".encode() for event in events), b"data: [DONE]\n\n"]
         )
+
+
+def _said(body: Json, text: str) -> dict[str, str]:
+    """Return *text* as the answer, or as a refusal where JSON was asked for and a caller would try to read it."""
+    asks_json = text_at(object_at(body, "response_format"), "type") in {"json_schema", "json_object"}
+    return {"refusal" if asks_json else "content": text}
 
 
 def _read_usage(usage: Json, web_searches: int) -> Usage | None:

@@ -148,23 +148,30 @@ class OpenAIResponses(Endpoint):
 
     def stop_response(self, body: Json, text: str) -> dict[str, object] | None:
         """See `Endpoint.stop_response`."""
-        return {**_head(body), "status": "completed", "output": [_message(text)], "usage": _zero_usage()}
+        return {
+            **_head(body),
+            "status": "completed",
+            "output": [_message(_said(body, text))],
+            "usage": _zero_usage(),
+        }
 
     def stop_events(self, body: Json, text: str) -> list[dict[str, object]] | None:
         """See `Endpoint.stop_events`: every event that an answer of one text has."""
         begun: dict[str, object] = {**_head(body), "status": "in_progress", "output": [], "usage": None}
-        message = _message(text)
+        whole = _said(body, text)
+        message = _message(whole)
         ended = {**begun, "status": "completed", "output": [message], "usage": _zero_usage()}
         item: dict[str, object] = {**message, "status": "in_progress", "content": []}
-        whole: dict[str, object] = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+        kind, key = str(whole["type"]), "text" if "text" in whole else "refusal"
+        more: dict[str, object] = {"logprobs": []} if "logprobs" in whole else {}
         place: dict[str, object] = {"output_index": 0, "content_index": 0, "item_id": message["id"]}
         events: list[dict[str, object]] = [
             {"type": "response.created", "response": begun},
             {"type": "response.in_progress", "response": begun},
             {"type": "response.output_item.added", "output_index": 0, "item": item},
-            {"type": "response.content_part.added", **place, "part": {**whole, "text": ""}},
-            {"type": "response.output_text.delta", **place, "delta": text, "logprobs": []},
-            {"type": "response.output_text.done", **place, "text": text, "logprobs": []},
+            {"type": "response.content_part.added", **place, "part": {**whole, key: ""}},
+            {"type": f"response.{kind}.delta", **place, "delta": text, **more},
+            {"type": f"response.{kind}.done", **place, key: text, **more},
             {"type": "response.content_part.done", **place, "part": whole},
             {"type": "response.output_item.done", "output_index": 0, "item": message},
             {"type": "response.completed", "response": ended},
@@ -256,13 +263,20 @@ def _head(body: Json) -> dict[str, object]:
     }
 
 
-def _message(text: str) -> dict[str, object]:
+def _said(body: Json, text: str) -> dict[str, object]:
+    """Return *text* as the answer, or as a refusal where JSON was asked for and a caller would try to read it."""
+    if text_at(object_at(object_at(body, "text"), "format"), "type") in {"json_schema", "json_object"}:
+        return {"type": "refusal", "refusal": text}
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _message(content: dict[str, object]) -> dict[str, object]:
     return {
         "id": f"msg_{os.urandom(16).hex()}",
         "type": "message",
         "role": "assistant",
         "status": "completed",
-        "content": [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}],
+        "content": [content],
     }
 
 

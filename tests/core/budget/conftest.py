@@ -90,7 +90,9 @@ class Desk:
         """Return the accounts on which something is still held; empty at the end of everything."""
         keys = {account.key for account in self.accounts}
         states = {key: self.store.state(key) for key in keys}
-        return {key: state.reserved for key, state in states.items() if state is not None and any(state.reserved)}
+        return {
+            key: state.reserved for key, state in states.items() if state is not None and any(state.reserved)
+        }
 
     @property
     def accounts(self) -> list[Any]:

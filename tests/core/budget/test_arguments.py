@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bursar import Budget, UnknownAgent, guard
+import bursar
+from bursar import Budget, UnknownAgent
+
+if TYPE_CHECKING:
+    from tests.core.budget.conftest import Desk
+
+guard: Callable[..., Any] = bursar.guard
+"""Typed loosely: the SDKs' overloads lose the thread on unpacked options."""
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "negative": ({"limit": -1}, "must not be negative, got -1"),
@@ -26,26 +34,53 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "calls true": ({"calls": True}, "calls must be a whole number"),
     "tokens fraction": ({"tokens": 1.5}, "tokens must be a whole number from 0 up, not 1.5"),
     "attempts text": ({"attempts": "3"}, "attempts must be a whole number from 0 up, not '3'"),
-    "per": ({"limit": 1, "per": "week"}, 'per must be "run", "day", "month", "total" or a timedelta, not \'week\''),
+    "per": (
+        {"limit": 1, "per": "week"},
+        'per must be "run", "day", "month", "total" or a timedelta, not \'week\'',
+    ),
     "per nothing": ({"limit": 1, "per": timedelta(0)}, "per must be longer than nothing"),
     "warn_at": ({"limit": 1, "warn_at": 80}, "warn_at must be a share .* such as 0.8, not 80"),
     "warn_at zero": ({"limit": 1, "warn_at": [0.5, 0]}, "warn_at must be"),
     "downgrade_at": ({"limit": 1, "downgrade_at": -0.1}, "downgrade_at must be a share"),
     "downgrade in a circle": ({"limit": 1, "downgrade": {"a": "b", "b": "a"}}, 'leads from "a" back to "a"'),
-    "on_exceed": ({"limit": 1, "on_exceed": "explode"}, '"raise", "stop", "warn" or a function, not \'explode\''),
-    "on_store_failure": ({"limit": 1, "on_store_failure": "maybe"}, 'must be "closed" or "open", not \'maybe\''),
+    "on_exceed": (
+        {"limit": 1, "on_exceed": "explode"},
+        '"raise", "stop", "warn" or a function, not \'explode\'',
+    ),
+    "on_store_failure": (
+        {"limit": 1, "on_store_failure": "maybe"},
+        'must be "closed" or "open", not \'maybe\'',
+    ),
     "wait_s": ({"limit": 1, "wait_s": -1}, "wait_s must be a number from 0 up, not -1"),
     "wait_s for ever": ({"limit": 1, "wait_s": math.inf}, "wait_s must be a number"),
-    "min_output_tokens": ({"limit": 1, "min_output_tokens": 0}, "min_output_tokens must be a whole number from 1 up"),
+    "min_output_tokens": (
+        {"limit": 1, "min_output_tokens": 0},
+        "min_output_tokens must be a whole number from 1 up",
+    ),
     "name": ({"limit": 1, "name": ""}, "a budget's name must be a text that is not empty"),
-    "share above": ({"limit": 1, "agents": {"a": "120%"}}, 'agent "a" must be from "0%" to "100%".*not \'120%\''),
+    "share above": (
+        {"limit": 1, "agents": {"a": "120%"}},
+        'agent "a" must be from "0%" to "100%".*not \'120%\'',
+    ),
     "share negative": ({"limit": 1, "agents": {"a": "-5%"}}, 'from "0%" to "100%"'),
     "share of words": ({"limit": 1, "agents": {"a": "half%"}}, "'half%'"),
-    "shares together": ({"limit": 1, "agents": {"a": "60%", "b": "50%"}}, "add up to 110.*oversubscribe=True"),
-    "amounts together": ({"limit": 1, "agents": {"a": "$0.90", "b": "20%"}}, r"\$1.10, more than the limit of \$1.00"),
+    "shares together": (
+        {"limit": 1, "agents": {"a": "60%", "b": "50%"}},
+        "add up to 110.*oversubscribe=True",
+    ),
+    "amounts together": (
+        {"limit": 1, "agents": {"a": "$0.90", "b": "20%"}},
+        r"\$1.10, more than the limit of \$1.00",
+    ),
     "shares without a whole": ({"agents": {"a": "60%"}}, "a budget that has no limit; give it one"),
-    "nameless": ({"limit": 1, "agents": {"": "60%"}}, "an agent's name must be a text that is not empty, not ''"),
-    "budget of an agent": ({"limit": 5, "agents": {"a": Budget(1, per="day")}}, "give it limits and rules alone"),
+    "nameless": (
+        {"limit": 1, "agents": {"": "60%"}},
+        "an agent's name must be a text that is not empty, not ''",
+    ),
+    "budget of an agent": (
+        {"limit": 5, "agents": {"a": Budget(1, per="day")}},
+        "give it limits and rules alone",
+    ),
 }
 
 
@@ -61,7 +96,7 @@ def test_a_value_that_makes_no_sense_is_named_with_its_remedy(name: str) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"limit": [5]}, 'must be dollars such as 5, .* not list'),
+        ({"limit": [5]}, "must be dollars such as 5, .* not list"),
         ({"limit": True}, "not bool"),
         ({"limit": 1, "agents": ["a", "b"]}, "agents must map names to shares or amounts"),
         ({"limit": 1, "within": 100}, r"within must be the Budget around this one, not 100"),
@@ -107,11 +142,13 @@ def test_oversubscribed_shares_are_a_word_that_the_user_writes() -> None:
     assert 800_000_000 == budget.agent_limits("b").nanousd
 
 
-def test_an_unknown_role_is_told_with_the_known_ones(desk: Any) -> None:
+def test_an_unknown_role_is_told_with_the_known_ones(desk: Desk) -> None:
     """A name that the run's budget does not know is refused when the client is guarded."""
     with (
         Budget("$1", agents={"planner": "50%", "writer": "50%"}, store=desk.store).run("doc"),
-        pytest.raises(UnknownAgent, match='agent "plannr" has no allotment .* "planner", "writer"; correct the name'),
+        pytest.raises(
+            UnknownAgent, match='agent "plannr" has no allotment .* "planner", "writer"; correct the name'
+        ),
     ):
         guard(desk.openai(), agent="plannr")
 

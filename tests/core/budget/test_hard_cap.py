@@ -5,22 +5,30 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bursar import Budget, guard
+import bursar
+from bursar import Budget
 from bursar.stores.sqlite import SQLiteStore
 from bursar.tokens import count_tokens
+
+if TYPE_CHECKING:
+    from tests.core.budget.conftest import Open, RushTasks, RushThreads
+
+guard: Callable[..., Any] = bursar.guard
+"""Typed loosely: the SDKs' overloads lose the thread on unpacked options."""
 
 MANY = 50
 ASK: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
 
 
-def test_fifty_threads_send_the_ten_calls_of_the_budget(open_desk: Any, rush: Any) -> None:
+def test_fifty_threads_send_the_ten_calls_of_the_budget(open_desk: Open, rush: RushThreads) -> None:
     """Of 50 calls made by threads at once under a budget for ten, ten reach the server."""
     desk = open_desk(latency_s=0.02)
     client = guard(desk.openai(), Budget(calls=10, store=desk.store))
@@ -33,7 +41,7 @@ def test_fifty_threads_send_the_ten_calls_of_the_budget(open_desk: Any, rush: An
     assert desk.billed_nanousd == desk.ledger_nanousd
 
 
-def test_fifty_tasks_send_the_ten_calls_of_the_budget(open_desk: Any, arush: Any) -> None:
+def test_fifty_tasks_send_the_ten_calls_of_the_budget(open_desk: Open, arush: RushTasks) -> None:
     """Of 50 calls made by tasks at once under a budget for ten, ten reach the server."""
     desk = open_desk(latency_s=0.02)
     client = guard(desk.aopenai(), Budget(calls=10, store=desk.store))
@@ -45,7 +53,7 @@ def test_fifty_tasks_send_the_ten_calls_of_the_budget(open_desk: Any, arush: Any
     assert {} == desk.reserved()
 
 
-def test_fifty_streams_send_the_ten_calls_of_the_budget(open_desk: Any, rush: Any) -> None:
+def test_fifty_streams_send_the_ten_calls_of_the_budget(open_desk: Open, rush: RushThreads) -> None:
     """Of 50 streams opened by threads at once under a budget for ten, ten reach the server."""
     desk = open_desk(token_latency_s=0.002)
     client = guard(desk.openai(), Budget(calls=10, store=desk.store))
@@ -58,7 +66,7 @@ def test_fifty_streams_send_the_ten_calls_of_the_budget(open_desk: Any, rush: An
     assert desk.billed_nanousd == desk.ledger_nanousd
 
 
-def test_fifty_async_streams_send_the_ten_calls_of_the_budget(open_desk: Any, arush: Any) -> None:
+def test_fifty_async_streams_send_the_ten_calls_of_the_budget(open_desk: Open, arush: RushTasks) -> None:
     """Of 50 streams opened by tasks at once under a budget for ten, ten reach the server."""
     desk = open_desk(token_latency_s=0.002)
     client = guard(desk.aopenai(), Budget(calls=10, store=desk.store))
@@ -73,7 +81,7 @@ def test_fifty_async_streams_send_the_ten_calls_of_the_budget(open_desk: Any, ar
     assert {} == desk.reserved()
 
 
-def test_children_share_what_their_parent_may_spend(open_desk: Any, rush: Any) -> None:
+def test_children_share_what_their_parent_may_spend(open_desk: Open, rush: RushThreads) -> None:
     """Five runs with calls of their own, inside a run for ten calls, send ten together."""
     desk = open_desk(latency_s=0.01)
     plain = desk.openai()
@@ -91,7 +99,7 @@ def test_children_share_what_their_parent_may_spend(open_desk: Any, rush: Any) -
     assert {} == desk.reserved()
 
 
-def test_processes_share_a_budget_by_its_name(open_desk: Any, tmp_path: Path) -> None:
+def test_processes_share_a_budget_by_its_name(open_desk: Open, tmp_path: Path) -> None:
     """Eight processes that share a file and a named budget for ten calls send ten of 48."""
     desk = open_desk(latency_s=0.01)
     path = tmp_path / "shared.db"
@@ -118,7 +126,9 @@ def test_processes_share_a_budget_by_its_name(open_desk: Any, tmp_path: Path) ->
     command = [sys.executable, "-c", source, desk.sim.openai_base_url, f"sqlite:///{path}"]
 
     with ThreadPoolExecutor(8) as pool:
-        ended = list(pool.map(lambda _: subprocess.run(command, capture_output=True, text=True, check=False), range(8)))
+        ended = list(
+            pool.map(lambda _: subprocess.run(command, capture_output=True, text=True, check=False), range(8))
+        )
 
     assert [""] * 8 == [process.stderr for process in ended]
     assert 10 == sum(int(process.stdout) for process in ended)
@@ -134,7 +144,7 @@ CALL_USD = Decimal("2.5e-6") * PROMPT_TOKENS + Decimal("10e-6") * 100
 
 
 @pytest.mark.parametrize("limit_name", ["max_tokens", "max_completion_tokens"])
-def test_dollars_for_exactly_ten_calls_send_ten(open_desk: Any, rush: Any, limit_name: str) -> None:
+def test_dollars_for_exactly_ten_calls_send_ten(open_desk: Open, rush: RushThreads, limit_name: str) -> None:
     """Of 50 calls under dollars for ten whose prompts are known exactly, ten reach the server and nothing is left."""
     assert count_tokens("gpt-4o", "hi") == 1
     desk = open_desk(talkative=True, latency_s=0.02)

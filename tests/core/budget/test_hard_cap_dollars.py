@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from bursar import Budget, guard
+import bursar
+from bursar import Budget
 from bursar.store import Where
 from bursar.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from tests.core.budget.conftest import Desk, Open, RushThreads
+
+guard: Callable[..., Any] = bursar.guard
+"""Typed loosely: the SDKs' overloads lose the thread on unpacked options."""
 
 MANY: Final = 24
 HI: Final = [{"role": "user", "content": "hi"}]
@@ -25,7 +32,10 @@ TOOL: Final = {
         "description": "Looks a customer up, by number or name. " * 8,
         "parameters": {
             "type": "object",
-            "properties": {"name": {"type": "string", "enum": ["Ada", "Grace"]}, "number": {"type": "integer"}},
+            "properties": {
+                "name": {"type": "string", "enum": ["Ada", "Grace"]},
+                "number": {"type": "integer"},
+            },
             "required": ["name"],
         },
     },
@@ -76,9 +86,15 @@ def embedding(_client: Any, _: Any) -> Any:
     return _client.embeddings.create(model="text-embedding-3-small", input=["to be embedded " * 50])
 
 
-CACHED_SYSTEM: Final = [{"type": "text", "text": "You are careful. " * 400, "cache_control": {"type": "ephemeral"}}]
+CACHED_SYSTEM: Final = [
+    {"type": "text", "text": "You are careful. " * 400, "cache_control": {"type": "ephemeral"}}
+]
 CACHED_HOUR: Final = [
-    {"type": "text", "text": "Du bist vorsichtig, 慎重に。" * 200, "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    {
+        "type": "text",
+        "text": "Du bist vorsichtig, 慎重に。" * 200,
+        "cache_control": {"type": "ephemeral", "ttl": "1h"},
+    }
 ]
 
 # What is asked for, and dollars for a few calls and a bit: an odd amount, so that the last call does not fit whole.
@@ -90,7 +106,10 @@ CALLS: Final[dict[str, tuple[Call, str]]] = {
     "tools": (chat(tools=[TOOL] * 3, max_tokens=60), "0.0123"),
     "schema": (chat(response_format=SCHEMA, max_tokens=60), "0.00999"),
     "long system prompt": (
-        chat(messages=[{"role": "system", "content": "Be brief, être bref, 簡潔に。 " * 900}, *HI], max_tokens=20),
+        chat(
+            messages=[{"role": "system", "content": "Be brief, être bref, 簡潔に。 " * 900}, *HI],
+            max_tokens=20,
+        ),
         "0.3",
     ),
     "image": (
@@ -124,17 +143,20 @@ CALLS: Final[dict[str, tuple[Call, str]]] = {
 }
 
 
-def bound_of(desk: Any, call: Call) -> int:
+def bound_of(desk: Desk, call: Call) -> int:
     """Return the most that one such call may cost, in nano-dollars, as a budget without a limit holds it."""
     store = MemoryStore()
-    call(guard(desk.openai(), Budget("$100", store=store)), guard(desk.anthropic(), Budget("$100", store=store)))
+    call(
+        guard(desk.openai(), Budget("$100", store=store)),
+        guard(desk.anthropic(), Budget("$100", store=store)),
+    )
     desk.sim.reset()
     (entry,) = store.entries(Where())
     return entry.bound_nanousd
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_the_bill_stays_within_an_odd_limit(open_desk: Any, rush: Any, name: str) -> None:
+def test_the_bill_stays_within_an_odd_limit(open_desk: Open, rush: RushThreads, name: str) -> None:
     """
     The server, which answers as long as it is allowed to, bills no more than the limit.
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import openai
 import pytest
 
-from bursar import Budget, BudgetExceeded, UnknownPrice, guard
+import bursar
+from bursar import Budget, BudgetExceeded, UnknownPrice
 from bursar.simulator import Simulator
 from bursar.store import Where
+
+if TYPE_CHECKING:
+    from tests.core.budget.conftest import Desk, Open
+
+guard: Callable[..., Any] = bursar.guard
+"""Typed loosely: the SDKs' overloads lose the thread on unpacked options."""
 
 HI: list[dict[str, str]] = [{"role": "user", "content": "hi"}]
 ASK: dict[str, Any] = {"model": "gpt-4o", "messages": HI, "max_tokens": 1000}
@@ -23,12 +31,12 @@ CALL = Decimal("0.01002")
 ANY = Where()
 
 
-def wire(desk: Any) -> list[tuple[str, int | None]]:
+def wire(desk: Desk) -> list[tuple[str, int | None]]:
     """Return the model and the output limit of every request that arrived."""
     return [(record.model, record.body.get("max_tokens")) for record in desk.sim.requests]
 
 
-def test_the_first_model_of_the_ladder_that_fits_is_sent(desk: Any) -> None:
+def test_the_first_model_of_the_ladder_that_fits_is_sent(desk: Desk) -> None:
     """A ladder goes down step by step, and its first model whose whole bound fits is asked."""
     ladder = {"gpt-4o": "gpt-4.1-mini", "gpt-4.1-mini": "gpt-4o-mini"}
     some = guard(desk.openai(), Budget("0.002", store=desk.store, downgrade=ladder))
@@ -41,7 +49,7 @@ def test_the_first_model_of_the_ladder_that_fits_is_sent(desk: Any) -> None:
     assert desk.billed_nanousd == desk.ledger_nanousd
 
 
-def test_the_output_limit_is_lowered_to_what_is_left(open_desk: Any) -> None:
+def test_the_output_limit_is_lowered_to_what_is_left(open_desk: Open) -> None:
     """Where no model fits whole, the request's own limit is lowered to what can be paid for."""
     desk = open_desk(talkative=True)
     client = guard(desk.openai(), Budget(CALL / 2, store=desk.store))
@@ -53,7 +61,7 @@ def test_the_output_limit_is_lowered_to_what_is_left(open_desk: Any) -> None:
     assert Decimal("0.00501") == client.bursar.spent
 
 
-def test_a_call_without_a_limit_is_given_one_only_where_money_binds(open_desk: Any) -> None:
+def test_a_call_without_a_limit_is_given_one_only_where_money_binds(open_desk: Open) -> None:
     """A request that names no limit is sent without one where the model's most can be paid, else with what is left."""
     desk = open_desk()
     client = guard(desk.openai(), Budget("0.01", store=desk.store))
@@ -81,14 +89,17 @@ def test_a_request_that_the_budget_does_not_bind_is_sent_byte_for_byte() -> None
             bare = openai.OpenAI(base_url=sim.openai_base_url, api_key="sk-planted", http_client=http)
             for client in (bare, guard(bare, Budget("$10", store="memory:unbound"))):
                 client.chat.completions.create(
-                    model="gpt-4o", messages=[{"role": "user", "content": "žluťoučký kůň"}], temperature=0.25, seed=7
+                    model="gpt-4o",
+                    messages=[{"role": "user", "content": "žluťoučký kůň"}],
+                    temperature=0.25,
+                    seed=7,
                 )
 
     assert bodies[0] == bodies[1]
     assert "žluťoučký kůň" == json.loads(bodies[0])["messages"][0]["content"]
 
 
-def test_an_output_limit_too_small_to_be_useful_is_not_sent(desk: Any) -> None:
+def test_an_output_limit_too_small_to_be_useful_is_not_sent(desk: Desk) -> None:
     """Below min_output_tokens the call is refused, and nothing is sent."""
     client = guard(desk.openai(), Budget(CALL / 5, store=desk.store))
 
@@ -98,10 +109,12 @@ def test_an_output_limit_too_small_to_be_useful_is_not_sent(desk: Any) -> None:
     assert 0 == desk.sim.arrived
 
 
-def test_past_its_threshold_a_budget_downgrades_at_once_and_recovers(open_desk: Any) -> None:
+def test_past_its_threshold_a_budget_downgrades_at_once_and_recovers(open_desk: Open) -> None:
     """Above downgrade_at calls go one step down; they go back up once it is five points below, not sooner."""
     desk = open_desk(talkative=True)
-    budget = Budget("$0.10", store=desk.store, downgrade={"gpt-4o": "gpt-4o-mini"}, downgrade_at=0.5, warn_at=None)
+    budget = Budget(
+        "$0.10", store=desk.store, downgrade={"gpt-4o": "gpt-4o-mini"}, downgrade_at=0.5, warn_at=None
+    )
     with budget.run("doc") as run:
         client = guard(desk.openai(), agent="writer")
         for limit in ("0.10",) * 6 + ("0.105", "0.12"):
@@ -114,7 +127,7 @@ def test_past_its_threshold_a_budget_downgrades_at_once_and_recovers(open_desk: 
 
 
 def test_a_step_of_the_ladder_without_a_price_is_passed_over(
-    desk: Any, caplog: pytest.LogCaptureFixture
+    desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An unknown price on the ladder costs nobody the call: the next step is taken, and a warning says why, once."""
     unknown = f"acme-{id(desk)}"
@@ -129,7 +142,7 @@ def test_a_step_of_the_ladder_without_a_price_is_passed_over(
     assert 1 == caplog.text.count(f'"{unknown}" is passed over')
 
 
-def test_an_unknown_price_is_refused_with_the_line_to_add(desk: Any) -> None:
+def test_an_unknown_price_is_refused_with_the_line_to_add(desk: Desk) -> None:
     """Under a money budget a model without a price is not called; the message has the line that adds one."""
     client = guard(desk.openai(), Budget("$5", store=desk.store))
 
@@ -139,7 +152,7 @@ def test_an_unknown_price_is_refused_with_the_line_to_add(desk: Any) -> None:
     assert 0 == desk.sim.arrived
 
 
-def test_a_budget_of_calls_takes_a_model_without_a_price(open_desk: Any) -> None:
+def test_a_budget_of_calls_takes_a_model_without_a_price(open_desk: Open) -> None:
     """Under a budget of calls alone an unknown price is no obstacle, and its cost is unknown, not zero."""
     desk = open_desk(prices={"acme-unheard-of": {"input": 1, "output": 1}})
     budget = Budget(calls=1, store=desk.store)
@@ -155,7 +168,7 @@ def test_a_budget_of_calls_takes_a_model_without_a_price(open_desk: Any) -> None
     assert 1 == desk.sim.arrived
 
 
-def test_an_exact_count_is_not_used_for_another_tokenizer(open_desk: Any) -> None:
+def test_an_exact_count_is_not_used_for_another_tokenizer(open_desk: Open) -> None:
     """A prompt counted for gpt-4o says nothing of a model with other tables: its bound stays in bytes."""
     desk = open_desk(talkative=True)
     text = "你好，世界。" * 200

@@ -5,33 +5,44 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
 from openai.types.chat import ChatCompletion
 
-from bursar import Budget, BudgetExceeded, guard
+import bursar
+from bursar import Budget, BudgetExceeded
+
+if TYPE_CHECKING:
+    from tests.core.budget.conftest import Desk, Open, RushTasks, RushThreads
+
+guard: Callable[..., Any] = bursar.guard
+"""Typed loosely: the SDKs' overloads lose the thread on unpacked options."""
 
 ASK: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 100}
 CALL = Decimal("0.00102")
 
 
-def test_stop_answers_with_a_completion_that_says_why(desk: Any) -> None:
+def test_stop_answers_with_a_completion_that_says_why(desk: Desk) -> None:
     """With "stop" the answer is a real one that used nothing, and the run still knows of the refusal."""
     budget = Budget("0.0001", store=desk.store, on_exceed="stop")
     with budget.run("doc") as run:
         answer = guard(desk.openai(), agent="writer").chat.completions.create(**ASK)
 
     assert isinstance(answer, ChatCompletion)
-    assert ("stop", 0) == (answer.choices[0].finish_reason, answer.usage.total_tokens if answer.usage else None)
+    assert ("stop", 0) == (
+        answer.choices[0].finish_reason,
+        answer.usage.total_tokens if answer.usage else None,
+    )
     assert 0 == desk.sim.arrived
     with pytest.raises(BudgetExceeded):
         run.raise_if_refused()
 
 
-def test_warn_lets_the_call_through_and_books_it(desk: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_warn_lets_the_call_through_and_books_it(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     """With "warn" the call is sent, logged and booked in full, past the limit."""
     client = guard(desk.openai(), Budget("0.00001", store=desk.store, on_exceed="warn", warn_at=None))
 
@@ -45,7 +56,7 @@ def test_warn_lets_the_call_through_and_books_it(desk: Any, caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("answer", ["$1", 1, Decimal(1), 1.0])
-def test_a_function_may_return_a_new_limit(desk: Any, answer: Any) -> None:
+def test_a_function_may_return_a_new_limit(desk: Desk, answer: Any) -> None:
     """What the function returns is the new limit of the account that was short."""
     asked: list[BudgetExceeded] = []
 
@@ -62,7 +73,7 @@ def test_a_function_may_return_a_new_limit(desk: Any, answer: Any) -> None:
 
 
 @pytest.mark.parametrize("answer", [None, False])
-def test_a_function_that_makes_no_room_refuses(desk: Any, answer: Any) -> None:
+def test_a_function_that_makes_no_room_refuses(desk: Desk, answer: Any) -> None:
     """None and False refuse the call, after one question."""
     asked: list[BudgetExceeded] = []
 
@@ -79,7 +90,7 @@ def test_a_function_that_makes_no_room_refuses(desk: Any, answer: Any) -> None:
 
 
 @pytest.mark.parametrize("answer", [None, True])
-def test_a_function_may_set_the_limit_itself(desk: Any, answer: Any) -> None:
+def test_a_function_may_set_the_limit_itself(desk: Desk, answer: Any) -> None:
     """A function that raises budget.limit itself returns True, or nothing."""
 
     def ask(_: BudgetExceeded) -> Any:
@@ -93,7 +104,7 @@ def test_a_function_may_set_the_limit_itself(desk: Any, answer: Any) -> None:
     assert 1 == desk.sim.arrived
 
 
-def test_a_function_that_always_says_true_is_not_asked_for_ever(desk: Any) -> None:
+def test_a_function_that_always_says_true_is_not_asked_for_ever(desk: Desk) -> None:
     """True without room is believed a few times, and then the call is refused."""
     client = guard(desk.openai(), Budget("0.0001", store=desk.store, on_exceed=lambda _: True))
 
@@ -102,7 +113,7 @@ def test_a_function_that_always_says_true_is_not_asked_for_ever(desk: Any) -> No
     assert 0 == desk.sim.arrived
 
 
-def test_an_async_function_is_awaited(desk: Any) -> None:
+def test_an_async_function_is_awaited(desk: Desk) -> None:
     """In async code the function may be async, and the loop goes on while it is asked."""
 
     async def ask(_: BudgetExceeded) -> int:
@@ -119,7 +130,7 @@ def test_an_async_function_is_awaited(desk: Any) -> None:
     assert 1 == desk.sim.arrived
 
 
-def test_an_async_function_on_a_client_that_blocks_is_told_at_once(desk: Any) -> None:
+def test_an_async_function_on_a_client_that_blocks_is_told_at_once(desk: Desk) -> None:
     """An async function on a blocking client is an error when the client is guarded."""
 
     async def ask(_: BudgetExceeded) -> int:
@@ -129,7 +140,7 @@ def test_an_async_function_on_a_client_that_blocks_is_told_at_once(desk: Any) ->
         guard(desk.openai(), Budget("0.0001", store=desk.store, on_exceed=ask))
 
 
-def test_many_callers_ask_once(desk: Any, rush: Any) -> None:
+def test_many_callers_ask_once(desk: Desk, rush: RushThreads) -> None:
     """Twenty threads that do not fit put one question, and all go by its answer."""
     asked: list[BudgetExceeded] = []
     is_asking = threading.Lock()
@@ -148,7 +159,7 @@ def test_many_callers_ask_once(desk: Any, rush: Any) -> None:
     assert (20, 1) == (len(done.answers), len(asked))
 
 
-def test_many_tasks_ask_once_and_take_no_for_an_answer(desk: Any, arush: Any) -> None:
+def test_many_tasks_ask_once_and_take_no_for_an_answer(desk: Desk, arush: RushTasks) -> None:
     """Twenty tasks that do not fit put one question, and a no is the answer for all of them."""
     asked: list[BudgetExceeded] = []
 
@@ -165,7 +176,7 @@ def test_many_tasks_ask_once_and_take_no_for_an_answer(desk: Any, arush: Any) ->
     assert 0 == desk.sim.arrived
 
 
-def test_a_little_room_is_shared_before_the_user_is_asked_again(open_desk: Any, rush: Any) -> None:
+def test_a_little_room_is_shared_before_the_user_is_asked_again(open_desk: Open, rush: RushThreads) -> None:
     """Answers that make room for one call each lead to as many questions as calls, and none too many is sent."""
     desk = open_desk(talkative=True)
     asked: list[Decimal] = []
@@ -184,7 +195,7 @@ def test_a_little_room_is_shared_before_the_user_is_asked_again(open_desk: Any, 
     assert 5 * CALL == client.bursar.spent
 
 
-def test_a_function_may_call_a_guarded_client_itself(desk: Any) -> None:
+def test_a_function_may_call_a_guarded_client_itself(desk: Desk) -> None:
     """A call that the function makes from the same budget is refused, and asks nobody."""
     refused: list[BudgetExceeded] = []
 
@@ -202,7 +213,7 @@ def test_a_function_may_call_a_guarded_client_itself(desk: Any) -> None:
     assert 1 == len(refused)
 
 
-def test_an_error_of_the_function_reaches_its_caller(desk: Any) -> None:
+def test_an_error_of_the_function_reaches_its_caller(desk: Desk) -> None:
     """What the function raises is raised by the call, and nothing is held or sent."""
 
     def ask(_: BudgetExceeded) -> bool:
@@ -216,7 +227,7 @@ def test_an_error_of_the_function_reaches_its_caller(desk: Any) -> None:
     assert {} == desk.reserved()
 
 
-def test_a_new_limit_that_is_none_is_an_error(desk: Any) -> None:
+def test_a_new_limit_that_is_none_is_an_error(desk: Desk) -> None:
     """A limit that makes no sense is named together with where it came from."""
     client = guard(desk.openai(), Budget("0.0001", store=desk.store, on_exceed=lambda _: "lots"))
 
@@ -224,7 +235,7 @@ def test_a_new_limit_that_is_none_is_an_error(desk: Any) -> None:
         client.chat.completions.create(**ASK)
 
 
-def test_a_raised_limit_outlives_the_next_agent(desk: Any) -> None:
+def test_a_raised_limit_outlives_the_next_agent(desk: Desk) -> None:
     """A limit set for one run stays when another agent's account is opened in that run, and other runs keep theirs."""
     budget = Budget("$5", agents={"a": "50%", "b": "50%"}, store=desk.store)
     with budget.run("first") as first:
@@ -240,7 +251,7 @@ def test_a_raised_limit_outlives_the_next_agent(desk: Any) -> None:
         assert (5, 5) == (second.limit, budget.limit)
 
 
-def test_limits_are_lowered_and_raised_between_calls(desk: Any) -> None:
+def test_limits_are_lowered_and_raised_between_calls(desk: Desk) -> None:
     """A limit below what is spent refuses the next call only; raised again, calls go on."""
     budget = Budget("$1", store=desk.store)
     client = guard(desk.openai(), budget)

@@ -6,21 +6,29 @@ import asyncio
 import gc
 import threading
 import tracemalloc
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bursar import Budget, BudgetExceeded, guard
+import bursar
+from bursar import Budget, BudgetExceeded
 from bursar.store import Where
 from bursar.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from tests.core.budget.conftest import Desk, Open, RushTasks
+
+guard: Callable[..., Any] = bursar.guard
+"""Typed loosely: the SDKs' overloads lose the thread on unpacked options."""
 
 ASK: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 100}
 CALL = Decimal("0.00102")
 
 
-def test_each_run_has_the_whole_budget(open_desk: Any) -> None:
+def test_each_run_has_the_whole_budget(open_desk: Open) -> None:
     """Two runs of one budget per run are apart, and the budget knows of both."""
     desk = open_desk(talkative=True)
     budget = Budget(2 * CALL, store=desk.store, warn_at=None)
@@ -40,7 +48,7 @@ def test_each_run_has_the_whole_budget(open_desk: Any) -> None:
     assert 2 == budget.report().refusals
 
 
-def test_only_the_agent_that_is_broke_is_refused(open_desk: Any) -> None:
+def test_only_the_agent_that_is_broke_is_refused(open_desk: Open) -> None:
     """An agent at the end of its share is refused and the others go on; the run's end stops them all."""
     desk = open_desk(talkative=True)
     budget = Budget(4 * CALL, agents={"a": "25%", "b": "50%"}, store=desk.store, warn_at=None)
@@ -63,7 +71,7 @@ def test_only_the_agent_that_is_broke_is_refused(open_desk: Any) -> None:
         run.raise_if_refused()
 
 
-def test_a_run_inside_another_pays_from_both(open_desk: Any) -> None:
+def test_a_run_inside_another_pays_from_both(open_desk: Open) -> None:
     """The inner run's calls count for the outer one, which may be the one to refuse."""
     desk = open_desk(talkative=True)
     with Budget(2 * CALL, store=desk.store, warn_at=None).run("outer") as outer:
@@ -79,7 +87,7 @@ def test_a_run_inside_another_pays_from_both(open_desk: Any) -> None:
     assert 1 == len(outer.refusals) == len(inner.refusals)
 
 
-def test_agents_of_an_orchestrator_spend_apart_and_the_run_caps_their_sum(open_desk: Any) -> None:
+def test_agents_of_an_orchestrator_spend_apart_and_the_run_caps_their_sum(open_desk: Open) -> None:
     """One base client, a total, and a share of it for each role."""
     desk = open_desk(talkative=True)
 
@@ -108,7 +116,7 @@ def test_agents_of_an_orchestrator_spend_apart_and_the_run_caps_their_sum(open_d
     assert {"planner": CALL, "writer": 2 * CALL} == run.report().by_agent
 
 
-def test_a_budget_within_another_pays_from_both(open_desk: Any) -> None:
+def test_a_budget_within_another_pays_from_both(open_desk: Open) -> None:
     """The budget around counts the spending of every run inside, and refuses for all of them."""
     desk = open_desk(talkative=True)
     org = Budget(3 * CALL, per="day", name="org", store=desk.store, warn_at=None)
@@ -126,7 +134,7 @@ def test_a_budget_within_another_pays_from_both(open_desk: Any) -> None:
     assert (3 * CALL, 0) == (org.spent, org.remaining)
 
 
-def test_a_recorded_cost_counts(open_desk: Any) -> None:
+def test_a_recorded_cost_counts(open_desk: Open) -> None:
     """What a tool cost is booked on the run and its agent, and leaves less for calls."""
     desk = open_desk()
     with Budget("$1", agents={"a": "50%"}, store=desk.store, warn_at=None).run("doc") as run:
@@ -139,7 +147,7 @@ def test_a_recorded_cost_counts(open_desk: Any) -> None:
     assert Decimal("0.499") == run.report().by_model["search"]
 
 
-def test_concurrent_runs_are_apart(open_desk: Any, arush: Any) -> None:
+def test_concurrent_runs_are_apart(open_desk: Open, arush: RushTasks) -> None:
     """Runs of tasks that go on at once each pay from their own budget, with gather, groups and threads inside."""
     desk = open_desk(talkative=True)
     budget = Budget(3 * CALL, store=desk.store, warn_at=None)
@@ -161,7 +169,7 @@ def test_concurrent_runs_are_apart(open_desk: Any, arush: Any) -> None:
     assert 18 * CALL == budget.spent
 
 
-def test_threads_pay_from_the_run_that_their_client_was_made_in(open_desk: Any) -> None:
+def test_threads_pay_from_the_run_that_their_client_was_made_in(open_desk: Open) -> None:
     """A pool's threads and plain threads see no run; the client that was made inside it remembers."""
     desk = open_desk(talkative=True)
     with Budget("$1", store=desk.store).run("doc") as run:
@@ -175,7 +183,7 @@ def test_threads_pay_from_the_run_that_their_client_was_made_in(open_desk: Any) 
     assert (3 * CALL, 3) == (run.spent, run.calls)
 
 
-def test_a_client_made_before_the_run_enforces_its_own_budget_in_threads(open_desk: Any) -> None:
+def test_a_client_made_before_the_run_enforces_its_own_budget_in_threads(open_desk: Open) -> None:
     """Where no run can be seen from a thread, the client's own budget holds and its calls are attributed to it."""
     desk = open_desk(talkative=True)
     client = guard(desk.openai(), Budget(CALL, store=desk.store, warn_at=None), label="writer")
@@ -188,7 +196,7 @@ def test_a_client_made_before_the_run_enforces_its_own_budget_in_threads(open_de
     assert {"writer": CALL} == client.bursar.report().by_agent
 
 
-def test_a_budget_of_calls_alone_reports_what_it_spent(desk: Any) -> None:
+def test_a_budget_of_calls_alone_reports_what_it_spent(desk: Desk) -> None:
     """Dollars are counted although only calls are limited."""
     with Budget(calls=1, store=desk.store, warn_at=None).run("doc") as run:
         guard(desk.openai(), agent="writer").chat.completions.create(**ASK)
@@ -221,7 +229,7 @@ def test_memory_stays_flat_over_many_runs() -> None:
     assert (after - before) / 2_000 < 3_000
 
 
-def test_a_long_run_keeps_no_run_inside_it(desk: Any) -> None:
+def test_a_long_run_keeps_no_run_inside_it(desk: Desk) -> None:
     """Of the runs inside a run only the ids are kept, and reports cover them."""
     with Budget("$1", store=desk.store).run("outer") as outer:
         for _ in range(3):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,15 @@ from typing import Any
 import openai
 import pytest
 
-from bursar import Budget, BudgetExceeded, StoreError, guard
+import bursar
+from bursar import Budget, BudgetExceeded, StoreError
 from bursar.simulator import Fault, Simulator
 from bursar.store import Where
 from bursar.stores.journal import journal_for
 from bursar.stores.sqlite import SQLiteStore
+
+guard: Callable[..., Any] = bursar.guard
+"""Typed loosely: the SDKs' overloads lose the thread on unpacked options."""
 
 ASK: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 100}
 
@@ -60,7 +64,10 @@ def test_a_closed_budget_sends_nothing(sim: Simulator, plain: openai.OpenAI, led
     with Budget("$1", store=ledger).run("doc"):
         client: Any = guard(plain, agent="writer")
         client.chat.completions.create(**ASK)
-        with locked(ledger), pytest.raises(StoreError, match='agent "writer" to "gpt-4o" was not sent.*="open"'):
+        with (
+            locked(ledger),
+            pytest.raises(StoreError, match='agent "writer" to "gpt-4o" was not sent.*="open"'),
+        ):
             client.chat.completions.create(**ASK)
         client.chat.completions.create(**ASK)
 
@@ -135,8 +142,6 @@ def test_a_refusal_is_seen_although_the_ledger_cannot_take_it(
     plain: openai.OpenAI, ledger: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller is told that the budget is spent, not that the refusal could not be written down."""
-
-
     client: Any = guard(plain, Budget("0.0001", store=ledger))
 
     def failing(*_: object) -> None:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bursar import Budget, BudgetExceeded, guard
+import bursar
+from bursar import Budget, BudgetExceeded
+
+if TYPE_CHECKING:
+    from tests.core.budget.conftest import Eventually, Open, RushTasks, RushThreads
+
+guard: Callable[..., Any] = bursar.guard
+"""Typed loosely: the SDKs' overloads lose the thread on unpacked options."""
 
 HI: list[dict[str, str]] = [{"role": "user", "content": "hi"}]
 ASK: dict[str, Any] = {"model": "gpt-4o", "messages": HI, "max_tokens": 100}
@@ -21,7 +29,7 @@ ROOM = CALL / 2
 """Room for what many short answers cost, and not for one more call."""
 
 
-def test_callers_wait_for_what_others_hold(open_desk: Any, rush: Any) -> None:
+def test_callers_wait_for_what_others_hold(open_desk: Open, rush: RushThreads) -> None:
     """Calls that do not fit beside one another, and do after one another, are all made."""
     desk = open_desk(output_tokens=1, latency_s=0.02)
     client = guard(desk.openai(), Budget(2 * CALL + ROOM, store=desk.store, warn_at=None))
@@ -33,7 +41,7 @@ def test_callers_wait_for_what_others_hold(open_desk: Any, rush: Any) -> None:
     assert all(100 == record.body["max_tokens"] for record in desk.sim.requests)
 
 
-def test_waiting_tasks_do_not_block_their_loop(open_desk: Any, arush: Any) -> None:
+def test_waiting_tasks_do_not_block_their_loop(open_desk: Open, arush: RushTasks) -> None:
     """While tasks wait for a budget, the loop goes on."""
     desk = open_desk(output_tokens=1, latency_s=0.05)
     client = guard(desk.aopenai(), Budget(CALL + ROOM, store=desk.store, warn_at=None))
@@ -60,7 +68,7 @@ def test_waiting_tasks_do_not_block_their_loop(open_desk: Any, arush: Any) -> No
     assert longest_s < 0.05 * 5
 
 
-def test_a_large_call_is_not_starved_by_small_ones(open_desk: Any, eventually: Any) -> None:
+def test_a_large_call_is_not_starved_by_small_ones(open_desk: Open, eventually: Eventually) -> None:
     """A call that waits for all of a budget goes before small calls that come after it."""
     desk = open_desk(output_tokens=1)
     client = guard(desk.openai(), Budget(2 * CALL + ROOM, store=desk.store, warn_at=None))
@@ -87,10 +95,12 @@ def test_a_large_call_is_not_starved_by_small_ones(open_desk: Any, eventually: A
 
 
 @pytest.mark.parametrize("can_wait", [True, False])
-def test_a_caller_with_a_stream_open_can_still_call(open_desk: Any, *, can_wait: bool) -> None:
+def test_a_caller_with_a_stream_open_can_still_call(open_desk: Open, *, can_wait: bool) -> None:
     """Nobody waits for a hold of its own stream: the call is lowered to what is left, at once."""
     desk = open_desk(output_tokens=5)
-    budget = Budget(CALL * Decimal("1.5"), store=desk.store, min_output_tokens=10, wait_s=30 if can_wait else 0)
+    budget = Budget(
+        CALL * Decimal("1.5"), store=desk.store, min_output_tokens=10, wait_s=30 if can_wait else 0
+    )
     client = guard(desk.openai(), budget)
     stream = client.chat.completions.create(**ASK, stream=True)
     began_s = time.monotonic()
@@ -103,7 +113,7 @@ def test_a_caller_with_a_stream_open_can_still_call(open_desk: Any, *, can_wait:
     assert {} == desk.reserved()
 
 
-def test_a_task_with_a_stream_open_can_still_call(open_desk: Any) -> None:
+def test_a_task_with_a_stream_open_can_still_call(open_desk: Open) -> None:
     """Nobody waits for a hold of its own stream, in a task either."""
     desk = open_desk(output_tokens=5)
     client = guard(desk.aopenai(), Budget(CALL * Decimal("1.5"), store=desk.store, min_output_tokens=10))
@@ -121,7 +131,9 @@ def test_a_task_with_a_stream_open_can_still_call(open_desk: Any) -> None:
     assert 10 <= desk.sim.requests[1].body["max_tokens"] < 100
 
 
-def test_a_caller_with_a_stream_open_does_not_stand_behind_others(open_desk: Any, eventually: Any) -> None:
+def test_a_caller_with_a_stream_open_does_not_stand_behind_others(
+    open_desk: Open, eventually: Eventually
+) -> None:
     """Others that wait for the very stream that a caller holds do not keep that caller from calling."""
     desk = open_desk(output_tokens=5)
     client = guard(desk.openai(), Budget(2 * CALL + ROOM, store=desk.store, min_output_tokens=10))
@@ -140,7 +152,7 @@ def test_a_caller_with_a_stream_open_does_not_stand_behind_others(open_desk: Any
     assert 200 == desk.sim.requests[2].body["max_tokens"]
 
 
-def test_a_call_that_blocks_does_not_wait_for_a_task_of_its_own_thread(open_desk: Any) -> None:
+def test_a_call_that_blocks_does_not_wait_for_a_task_of_its_own_thread(open_desk: Open) -> None:
     """A blocking call inside a task cannot wait for what another task of that thread holds."""
     desk = open_desk(output_tokens=5)
     budget = Budget(CALL, store=desk.store, min_output_tokens=10)
@@ -169,7 +181,7 @@ def test_a_call_that_blocks_does_not_wait_for_a_task_of_its_own_thread(open_desk
     assert desk.run(main()) < 5
 
 
-def test_a_refusal_says_whether_the_budget_is_busy_or_broke(open_desk: Any) -> None:
+def test_a_refusal_says_whether_the_budget_is_busy_or_broke(open_desk: Open) -> None:
     """A call that would fit but for what others hold is refused as busy; after they took it all, as broke."""
     desk = open_desk(talkative=True)
     client = guard(desk.openai(), Budget(CALL, store=desk.store, wait_s=0.01, warn_at=None))
@@ -187,7 +199,7 @@ def test_a_refusal_says_whether_the_budget_is_busy_or_broke(open_desk: Any) -> N
     assert 1 == desk.sim.arrived
 
 
-def test_a_waiter_goes_on_down_the_list_when_its_time_is_up(open_desk: Any) -> None:
+def test_a_waiter_goes_on_down_the_list_when_its_time_is_up(open_desk: Open) -> None:
     """After wait_s the cheaper model is tried, and seen on the wire."""
     desk = open_desk(output_tokens=5)
     budget = Budget(CALL * Decimal("1.2"), store=desk.store, wait_s=0.05, downgrade={"gpt-4o": "gpt-4o-mini"})
@@ -201,7 +213,7 @@ def test_a_waiter_goes_on_down_the_list_when_its_time_is_up(open_desk: Any) -> N
     assert ["gpt-4o", "gpt-4o-mini"] == [record.model for record in desk.sim.requests]
 
 
-def test_a_cancelled_waiter_leaves_the_queue(open_desk: Any) -> None:
+def test_a_cancelled_waiter_leaves_the_queue(open_desk: Open) -> None:
     """A task that is cancelled while it waits holds nothing and keeps nobody waiting."""
     desk = open_desk(output_tokens=1)
     client = guard(desk.aopenai(), Budget(CALL, store=desk.store, warn_at=None))
@@ -224,7 +236,7 @@ def test_a_cancelled_waiter_leaves_the_queue(open_desk: Any) -> None:
     assert 1 == desk.sim.arrived
 
 
-def test_a_raised_limit_wakes_those_who_wait(open_desk: Any, eventually: Any) -> None:
+def test_a_raised_limit_wakes_those_who_wait(open_desk: Open, eventually: Eventually) -> None:
     """A limit that is raised while a call waits lets it go at once."""
     desk = open_desk(output_tokens=1)
     budget = Budget(CALL, store=desk.store, warn_at=None)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bursar import Budget, BudgetExceeded, guard
+import bursar
+from bursar import Budget, BudgetExceeded
 from bursar.store import Store
 from bursar.stores.memory import MemoryStore
 from bursar.stores.sqlite import SQLiteStore
 from bursar.window import window_at
+
+if TYPE_CHECKING:
+    from tests.core.budget.conftest import Open
+
+guard: Callable[..., Any] = bursar.guard
+"""Typed loosely: the SDKs' overloads lose the thread on unpacked options."""
 
 ASK: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 100}
 CALL = Decimal("0.00102")
@@ -43,11 +51,13 @@ def clock() -> Clock:
 @pytest.fixture(params=["memory", "sqlite"])
 def kept(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Store:
     """A store of each kind on that clock."""
-    return MemoryStore(clock=clock) if request.param == "memory" else SQLiteStore(tmp_path / "l.db", clock=clock)
+    return (
+        MemoryStore(clock=clock) if request.param == "memory" else SQLiteStore(tmp_path / "l.db", clock=clock)
+    )
 
 
 @pytest.fixture
-def client(open_desk: Any) -> Any:
+def client(open_desk: Open) -> Any:
     """A client whose server answers as long as it may."""
     return open_desk(talkative=True).openai()
 
@@ -76,7 +86,9 @@ def test_a_budget_in_total_does_not_renew(kept: Store, clock: Clock, client: Any
         guard(client, budget).chat.completions.create(**ASK)
 
 
-def test_a_settle_after_midnight_books_to_the_day_of_the_reserve(kept: Store, clock: Clock, client: Any) -> None:
+def test_a_settle_after_midnight_books_to_the_day_of_the_reserve(
+    kept: Store, clock: Clock, client: Any
+) -> None:
     """A stream that was opened before midnight is paid from that day, and the new day is whole."""
     budget = Budget(CALL, per="day", name="org", store=kept, warn_at=None)
     guarded = guard(client, budget)
@@ -91,9 +103,7 @@ def test_a_settle_after_midnight_books_to_the_day_of_the_reserve(kept: Store, cl
     assert CALL == budget.spent
 
 
-def test_a_named_budget_is_shared_and_one_without_a_name_is_its_workflows(
-    kept: Store, client: Any
-) -> None:
+def test_a_named_budget_is_shared_and_one_without_a_name_is_its_workflows(kept: Store, client: Any) -> None:
     """Two budgets of one name in a window are one account; without a name each workflow has its own."""
     for _ in range(2):
         with Budget("$1", per="day", name="org", store=kept).run("a") as run:
@@ -139,4 +149,3 @@ def test_a_window_ends_where_the_next_begins(per: Any, name: str, ends: datetime
 
     assert (name, ends.timestamp()) == window
     assert name != window_at(per, ends.timestamp()).name
-

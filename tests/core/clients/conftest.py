@@ -1,5 +1,9 @@
 """Guarded SDK clients on a running simulator; every connection is closed with its test."""
 
+# What an SDK returns depends on unpacked options, which its overloads do not follow.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false
+
 from __future__ import annotations
 
 import asyncio
@@ -21,14 +25,20 @@ from bursar.simulator import Simulator
 from bursar.store import Store, Where
 from bursar.stores.memory import MemoryStore
 
-CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
-MESSAGE = {"model": "claude-sonnet-4-6", "max_tokens": 100, "messages": [{"role": "user", "content": "hello"}]}
+CHAT: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
+MESSAGE: dict[str, Any] = {
+    "model": "claude-sonnet-4-6",
+    "max_tokens": 100,
+    "messages": [{"role": "user", "content": "hello"}],
+}
 
 
 def http_library(sdk: ModuleType) -> ModuleType:
     """The HTTP package that an installed SDK speaks: `httpx2`, or `httpx` in older versions."""
     bases: list[type] = list(sdk.DefaultHttpxClient.__mro__)
-    return next(sys.modules[name] for base in bases if (name := base.__module__.partition(".")[0]).startswith("httpx"))
+    return next(
+        sys.modules[name] for base in bases if (name := base.__module__.partition(".")[0]).startswith("httpx")
+    )
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class Stage:
     async_openai: Any
     async_anthropic: Any
 
-    def guard(self, client: Any, limit: Any = 10, *, label: str = "writer", **options: Any) -> Any:  # noqa: ANN401
+    def guard(self, client: Any, limit: Any = 10, *, label: str = "writer", **options: Any) -> Any:
         """Guard a client with a budget of its own in this stage's store."""
         return guard(client, Budget(limit, store=self.store, **options), label=label)
 
@@ -58,10 +68,10 @@ class Stage:
         """Return the lines of the ledger, oldest first."""
         return list(self.store.entries(Where()))
 
-    def run(self, main: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401
+    def run(self, main: Coroutine[Any, Any, Any]) -> Any:
         """Run async code, and close its clients in the loop that they were used in."""
 
-        async def closing() -> Any:  # noqa: ANN401
+        async def closing() -> Any:
             try:
                 return await main
             finally:
@@ -79,10 +89,14 @@ def start() -> Iterator[Start]:
     """Start a simulator with options, and clients for it."""
     with ExitStack() as stack:
 
-        def started(*, max_retries: int = 0, **options: Any) -> Stage:  # noqa: ANN401
+        def started(*, max_retries: int = 0, **options: Any) -> Stage:
             sim = stack.enter_context(Simulator(**options))
-            ours = {"base_url": sim.openai_base_url, "api_key": "sk-planted", "max_retries": max_retries}
-            theirs = {**ours, "base_url": sim.anthropic_base_url, "api_key": "sk-ant-planted"}
+            ours: dict[str, Any] = {
+                "base_url": sim.openai_base_url,
+                "api_key": "sk-planted",
+                "max_retries": max_retries,
+            }
+            theirs: dict[str, Any] = {**ours, "base_url": sim.anthropic_base_url, "api_key": "sk-ant-planted"}
             return Stage(
                 sim,
                 MemoryStore(),

@@ -1,5 +1,9 @@
 """The SDKs' own retries: each is an attempt of its own, seen, paid and capped."""
 
+# What an SDK returns depends on unpacked options, which its overloads do not follow.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false
+
 from __future__ import annotations
 
 import asyncio
@@ -18,7 +22,7 @@ AGAIN = Fault.status(500, retry_after_s=0.001)
 KINDS = ["openai", "anthropic", "async_openai", "async_anthropic"]
 
 
-def call(stage: Stage, kind: str, client: Any, **options: Any) -> Any:  # noqa: ANN401
+def call(stage: Stage, kind: str, client: Any, **options: Any) -> Any:
     """Make one call with a client of any kind."""
     if kind.endswith("openai"):
         made = client.chat.completions.create(**CHAT, **options)
@@ -70,7 +74,9 @@ class TestAttempts:
     @pytest.mark.parametrize("kind", KINDS)
     def test_refused_connection_is_not_billed(self, stage: Stage, kind: str) -> None:
         """What never reached a server costs nothing."""
-        client = stage.guard(getattr(stage, kind)).with_options(base_url="http://127.0.0.1:9/v1", max_retries=0)
+        client = stage.guard(getattr(stage, kind)).with_options(
+            base_url="http://127.0.0.1:9/v1", max_retries=0
+        )
         with pytest.raises((openai.APIConnectionError, anthropic.APIConnectionError)):
             call(stage, kind, client)
 
@@ -124,14 +130,18 @@ class TestAttempts:
         assert [entry.subject.is_repeat for entry in stage.entries()] == [False, True, False]
 
 
-@pytest.mark.skipif(http_library(openai).__name__ == "httpx", reason="this openai takes no aiohttp for httpx2")
+@pytest.mark.skipif(
+    http_library(openai).__name__ == "httpx", reason="this openai takes no aiohttp for httpx2"
+)
 def test_aiohttp_transport(stage: Stage) -> None:
     """A client over aiohttp is paid for like any other, streams too."""
     pytest.importorskip("httpx_aiohttp")
 
     async def main() -> None:
         async with openai.DefaultAioHttpClient() as http_client:
-            plain = openai.AsyncOpenAI(api_key="sk", base_url=stage.sim.openai_base_url, http_client=http_client)
+            plain = openai.AsyncOpenAI(
+                api_key="sk", base_url=stage.sim.openai_base_url, http_client=http_client
+            )
             client = stage.guard(plain)
             await client.chat.completions.create(**CHAT)
             assert [chunk async for chunk in await client.chat.completions.create(**CHAT, stream=True)]
