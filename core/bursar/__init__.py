@@ -14,7 +14,7 @@ print(run.report())
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bursar.errors import (
     BudgetExceeded,
@@ -64,7 +64,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # Loaded when first asked for: a program that imports bursar may never make a call.
     if name == "prices":
         return import_module("bursar.prices")

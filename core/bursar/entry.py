@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from bursar.usage import Usage
+if TYPE_CHECKING:
+    from bursar.usage import Usage
 
 Status = Literal["ok", "error", "aborted", "released", "refused"]
 """

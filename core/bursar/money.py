@@ -19,6 +19,7 @@ Money = Decimal | int | float | str
 """What a user may write for an amount of dollars: `5`, `0.5`, `Decimal("0.5")`, `"$5.00"` or `"1,250.50"`."""
 
 _AMOUNT = re.compile(r"\$?\s*(?P<digits>\d[\d,_]*(?:\.\d*)?|\.\d+)")
+_KINDS: Final[tuple[type, ...]] = (int, float, str, Decimal)
 _MOST_USD: Final = Decimal(9_000_000_000)
 
 
@@ -66,7 +67,7 @@ def ceil_to_nano(picousd: int) -> int:
 
 
 def _decimal(amount: Money, what: str) -> Decimal:
-    if isinstance(amount, bool) or not isinstance(amount, int | float | str | Decimal):
+    if isinstance(amount, bool) or not isinstance(amount, _KINDS):  # pyright: ignore[reportUnnecessaryIsInstance]
         msg = f'{what} must be dollars such as 5, Decimal("0.50") or "$5.00", not {type(amount).__name__}'
         raise TypeError(msg)
     try:

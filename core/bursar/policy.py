@@ -43,7 +43,7 @@ class Policy:
     """
 
     warn_at_ppm: tuple[int, ...] = ()
-    ladder: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ladder: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     downgrade_at_ppm: int | None = None
     on_exceed: OnExceed = "raise"
     on_notice: Callable[[Notice], object] | None = None
@@ -62,7 +62,8 @@ def describe_notice(notice: Notice) -> str:
     """Return a notice as a sentence with its numbers."""
     return (
         f"{notice.account} has {format_amount(notice.committed, notice.unit)} of "
-        f"{format_amount(notice.limit, notice.unit)} spent or reserved ({format_amount(notice.spent, notice.unit)} spent), "
+        f"{format_amount(notice.limit, notice.unit)} spent or reserved "
+        f"({format_amount(notice.spent, notice.unit)} spent), "
         f"past its threshold of {notice.threshold_ppm * 100 / PPM:g} %"
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -22,6 +21,7 @@ from bursar.usage import Usage
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextvars import Token
+    from decimal import Decimal
     from types import TracebackType
 
     from bursar.budget import Budget

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from bursar.meter import Meter
     from bursar.run import Run
@@ -25,7 +25,7 @@ current_meter: Final[ContextVar[Meter | None]] = ContextVar("bursar_meter", defa
 
 
 @contextmanager
-def agent(name: str) -> Iterator[None]:
+def agent(name: str) -> Generator[None]:
     """
     Name the agent that every call in this block is booked to, where nothing nearer names one.
 

@@ -54,7 +54,7 @@ class Totals(NamedTuple):
         is_sent = 0 if status == "released" else 1
         is_retry = is_sent if entry.is_retry else 0
         # Built without the constructor, which costs more than all the rest: every settled call comes by here.
-        return tuple.__new__(
+        return tuple.__new__(  # pyright: ignore[reportUnknownMemberType]
             cls,
             (
                 cost,

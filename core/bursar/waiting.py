@@ -110,7 +110,7 @@ class Waiters:
     def is_head(self, ticket: Ticket) -> bool:
         """Whether it is this ticket's turn to look."""
         queue = self.queues.get(ticket.key)
-        return bool(queue) and queue[0] is ticket
+        return queue is not None and bool(queue) and queue[0] is ticket
 
     def leave(self, ticket: Ticket) -> None:
         """Give the place up and let the next in the queue look."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 Per = Literal["run", "day", "month", "total"] | timedelta
 """How long one account of a budget lasts: one run, a UTC day or month, for ever, or any length of time."""
@@ -38,7 +38,7 @@ def parse_per(per: object) -> Per:
     if per not in {"run", "day", "month", "total"}:
         msg = f'per must be "run", "day", "month", "total" or a timedelta, not {per!r}'
         raise ValueError(msg)
-    return per  # type: ignore[return-value]
+    return cast("Per", per)
 
 
 def describe(per: Per) -> str:

@@ -70,7 +70,8 @@ def cpu_us(call: Callable[[], object]) -> float:
 def overhead_us(bare: Callable[[], object], guarded: Callable[[], object]) -> tuple[float, float]:
     """Return the median of the bare call, and the median of what the guarded one takes longer, in turns."""
     for _ in range(50):
-        bare(), guarded()
+        bare()
+        guarded()
     gc.collect()
     gc.disable()
     try:
@@ -124,7 +125,7 @@ def main() -> None:
             for size in (40, 200_000):
                 ask: dict[str, Any] = {"model": "gpt-4o", "messages": prompt(size), "max_tokens": 100}
                 floor, over = overhead_us(
-                    lambda ask=ask: client.chat.completions.create(**ask),
+                    lambda ask=ask: client.chat.completions.create(**ask),  # pyright: ignore[reportUnknownLambdaType]
                     lambda ask=ask, guarded=guarded: guarded.chat.completions.create(**ask),
                 )
                 target = TARGET_US[name] if size == 40 else 2 * short

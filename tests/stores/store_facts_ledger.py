@@ -123,7 +123,7 @@ class LedgerFacts:
                 run(f"run-{number}", ("triage", "summary")[number % 2], START_S + number * _HOUR_S)
             )
 
-        def ids(**conditions: Any) -> list[str]:  # noqa: ANN401
+        def ids(**conditions: Any) -> list[str]:
             return [row.run.id for row in store.runs(Where(**conditions))]
 
         assert ["run-1", "run-3"] == ids(workflow="summary")

@@ -34,26 +34,26 @@ class Clock:
 _numbers = count()
 
 
-def account(name: str = "run", limit: int | None = 1_000, **options: Any) -> Account:  # noqa: ANN401
+def account(name: str = "run", limit: int | None = 1_000, **options: Any) -> Account:
     """An account of *limit* nano-dollars; `limits` in *options* gives the other units."""
     options.setdefault("limits", Limits(nanousd=limit))
     return Account(key=f"key of {name}", name=f'the "{name}"', **options)
 
 
-def claim(*accounts: Account, nanousd: int = 100, id_: str | None = None, **options: Any) -> Claim:  # noqa: ANN401
+def claim(*accounts: Account, nanousd: int = 100, id_: str | None = None, **options: Any) -> Claim:
     """A claim of *nanousd*, 10 tokens, a call and an attempt."""
     options.setdefault("amounts", Amounts(nanousd, 10, 1, 1))
     return Claim(id_ or new_id(START_S), accounts, **options)
 
 
-def subject(**options: Any) -> Subject:  # noqa: ANN401
+def subject(**options: Any) -> Subject:
     """What made a call."""
     defaults = {"call_id": f"call-{next(_numbers)}", "run_id": "", "workflow": "triage", "provider": "openai"}
     made: dict[str, Any] = {**defaults, "agent": Agent(name="writer"), "model": "gpt-4o", "operation": "chat"}
     return Subject(**{**made, **options})
 
 
-def entry(id_: str, cost: int | None = 60, *, about: Subject | None = None, **options: Any) -> Entry:  # noqa: ANN401
+def entry(id_: str, cost: int | None = 60, *, about: Subject | None = None, **options: Any) -> Entry:
     """An entry of *cost* nano-dollars with 7 tokens of input and 3 of output."""
     status: Status = options.pop("status", "ok")
     usage = options.pop("usage", Usage(input_tokens=7, output_tokens=3))
@@ -62,18 +62,18 @@ def entry(id_: str, cost: int | None = 60, *, about: Subject | None = None, **op
     return Entry(id_, about or subject(), status, source, attempt, model, cost, bound, usage, **options)
 
 
-def settling(id_: str, cost: int = 60, **options: Any) -> Resolution:  # noqa: ANN401
+def settling(id_: str, cost: int = 60, **options: Any) -> Resolution:
     """A resolution of *cost* nano-dollars, 10 tokens, a call and an attempt."""
     return Resolution(entry(id_, cost, **options), Amounts(cost, 10, 1, 1))
 
 
-def releasing(id_: str, **options: Any) -> Resolution:  # noqa: ANN401
+def releasing(id_: str, **options: Any) -> Resolution:
     """A resolution that gives everything back."""
     released = entry(id_, 0, status="released", source="none", usage=Usage(), **options)
     return Resolution(released, Amounts())
 
 
-def spend(store: Store, chain: tuple[Account, ...], cost: int = 60, **options: Any) -> Entry:  # noqa: ANN401
+def spend(store: Store, chain: tuple[Account, ...], cost: int = 60, **options: Any) -> Entry:
     """Reserve 100 nano-dollars, or the cost if that is more, and settle."""
     asked = claim(*chain, nanousd=max(cost, 100), id_=new_id(store.now()))
     granted(store.reserve(asked))
@@ -98,6 +98,6 @@ def shrink(fixed: int, per_token: int, *, most: int, least: int = 1) -> Shrink:
     return Shrink(fixed, 0, per_token, 1, most, least)
 
 
-def run(id_: str, workflow: str = "triage", started_s: float = START_S, **options: Any) -> RunRecord:  # noqa: ANN401
+def run(id_: str, workflow: str = "triage", started_s: float = START_S, **options: Any) -> RunRecord:
     """A run."""
     return RunRecord(id=id_, workflow=workflow, started_s=started_s, **options)

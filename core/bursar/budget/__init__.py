@@ -269,7 +269,8 @@ class Budget:
         """Return the error for a name the user typed that has no allotment here."""
         known = ", ".join(f'"{name}"' for name in self._agents)
         return UnknownAgent(
-            f'agent "{agent}" has no allotment in this budget, which names {known}; correct the name, or add it to agents='
+            f'agent "{agent}" has no allotment in this budget, which names {known}; correct the name, or '
+            "add it to agents="
         )
 
     def accounts(self, run: Run, agent: str, at_s: float) -> tuple[list[Link], float | None]:

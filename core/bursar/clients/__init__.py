@@ -38,7 +38,7 @@ ClientT = TypeVar("ClientT")
 
 
 @overload
-def guard(  # pyright: ignore[reportOverlappingOverload] (the narrower class goes first, as it must)
+def guard(  # type: ignore[overload-overlap]
     client: openai.AzureOpenAI,
     budget: Money | Budget | None = None,
     *,
@@ -47,7 +47,7 @@ def guard(  # pyright: ignore[reportOverlappingOverload] (the narrower class goe
     store: Store | str | None = None,
 ) -> GuardedAzureOpenAI: ...
 @overload
-def guard(  # pyright: ignore[reportOverlappingOverload]
+def guard(  # type: ignore[overload-overlap]
     client: openai.AsyncAzureOpenAI,
     budget: Money | Budget | None = None,
     *,

@@ -64,7 +64,7 @@ class Dropped:
 
     def after_fork(self) -> None:
         """Forget what the parent has to do: it is still there to do it."""
-        self.__init__()
+        type(self).__init__(self)
 
 
 def _do(action: Callable[[], object]) -> None:

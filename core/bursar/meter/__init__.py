@@ -34,7 +34,7 @@ from bursar.usage import Usage
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from bursar.entry import Source, Status
+    from bursar.entry import Status
     from bursar.meter.pausing import Step
     from bursar.wire import Receipt
 

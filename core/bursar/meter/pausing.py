@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -58,10 +58,13 @@ def drive(steps: Generator[Step, Any, T]) -> T:
                 answer = _ask(step)
                 if inspect.isawaitable(answer):
                     _discard(answer)
-                    msg = "on_exceed is an async function, but the call is not async; use an async client or a plain function"
+                    msg = (
+                        "on_exceed is an async function, but the call is not async; use an async client "
+                        "or a plain function"
+                    )
                     raise TypeError(msg) from step.exceeded
     except StopIteration as end:
-        return end.value
+        return cast("T", end.value)
     finally:
         steps.close()
 
@@ -80,12 +83,12 @@ async def adrive(steps: Generator[Step, Any, T]) -> T:
                 if inspect.isawaitable(answer):
                     answer = await _answered(answer)
     except StopIteration as end:
-        return end.value
+        return cast("T", end.value)
     finally:
         steps.close()
 
 
-def _ask(step: Question) -> Any:
+def _ask(step: Question) -> object:
     token = is_asking.set(True)
     try:
         return step.ask(step.exceeded)
@@ -93,7 +96,7 @@ def _ask(step: Question) -> Any:
         is_asking.reset(token)
 
 
-async def _answered(answer: Awaitable[Any]) -> Any:
+async def _answered(answer: Awaitable[object]) -> object:
     token = is_asking.set(True)
     try:
         return await answer
@@ -101,6 +104,6 @@ async def _answered(answer: Awaitable[Any]) -> Any:
         is_asking.reset(token)
 
 
-def _discard(answer: Any) -> None:
+def _discard(answer: object) -> None:
     if inspect.iscoroutine(answer):
         answer.close()

@@ -54,6 +54,7 @@ def _message(refusal: Refusal, asked: Bound, policy: Policy) -> str:
     return (
         f"{refusal.account} may spend {format_amount(refusal.limit, unit)} and has {format_amount(left, unit)} left "
         f"({format_amount(refusal.spent, unit)} spent{held}); this call could take up to {could} "
-        f'(model "{asked.model}", at most {asked.input_tokens:,} input and {asked.shrink.most:,} output tokens).{waited} '
+        f'(model "{asked.model}", at most {asked.input_tokens:,} input and {asked.shrink.most:,} output tokens).'
+        f"{waited} "
         "Lower its output limit, choose a cheaper model, or raise that limit."
     )

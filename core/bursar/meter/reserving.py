@@ -1,6 +1,4 @@
-"""
-From the bound of a call to a hold on its chain: fit, wait, downgrade, shrink, refuse, in that order.
-"""
+"""From the bound of a call to a hold on its chain: fit, wait, downgrade, shrink, refuse, in that order."""
 
 from __future__ import annotations
 
@@ -25,9 +23,10 @@ from bursar.tokens import encoding_name
 from bursar.waiting import Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from bursar.meter.plan import Plan
+    from bursar.money import Money
     from bursar.policy import OnExceed
     from bursar.reservation import Answer, Resolution
 
@@ -166,7 +165,7 @@ class Reserving:
             answer = yield from self._wait(lambda: self._try(model, heeds_downgrade=heeds_downgrade), answer)
         return answer
 
-    def _wait(self, look: Any, refusal: Refusal) -> Generator[Step, Any, Answer]:
+    def _wait(self, look: Callable[[], Answer], refusal: Refusal) -> Generator[Step, Any, Answer]:
         """Stand in the queue of the account that is busy until a look is anything else, or the time is up."""
         waiters = self.store.waiters
         deadline_s = time.monotonic() + self._policy_of(refusal.key).wait_s
@@ -323,7 +322,7 @@ class Reserving:
         loop = asyncio.get_running_loop() if self.plan.is_async else None
         return Ticket(key, None if loop is None else loop.create_future())
 
-    def _set_limit(self, refusal: Refusal, limit: Any) -> None:
+    def _set_limit(self, refusal: Refusal, limit: Money) -> None:
         state = self.store.state(refusal.key)
         before = state.limits if state is not None else Limits()
         if refusal.unit == 0:
@@ -331,7 +330,10 @@ class Reserving:
         elif isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0:
             amount = limit
         else:
-            msg = f"on_exceed returned {limit!r} as the limit of {refusal.account} in {UNITS[refusal.unit]}; return a whole number"
+            msg = (
+                f"on_exceed returned {limit!r} as the limit of {refusal.account} in {UNITS[refusal.unit]}; "
+                "return a whole number"
+            )
             raise ValueError(msg)
         limits = Limits(*(amount if unit == refusal.unit else kept for unit, kept in enumerate(before)))
         self.plan.chain.budgets[refusal.key].set_account_limits(refusal.key, limits)

@@ -22,8 +22,8 @@ def let_through(plan: Plan, error: StoreError) -> None:
     """
     if not plan.chain.fails_open:
         msg = (
-            f'the call of agent "{plan.agent.name}" to "{plan.ask.model}" was not sent, because the store of its budget '
-            f'does not answer: {error} Budget(on_store_failure="open") lets calls through unpaid.'
+            f'the call of agent "{plan.agent.name}" to "{plan.ask.model}" was not sent, because the store of its '
+            f'budget does not answer: {error} Budget(on_store_failure="open") lets calls through unpaid.'
         )
         raise StoreError(msg) from error
     store = plan.run.store

@@ -34,6 +34,7 @@ class Clock:
         self.now_s = NOON_S
 
     def __call__(self) -> float:
+        """Return the second it stands at."""
         return self.now_s
 
 
@@ -52,14 +53,14 @@ class Desk:
     stack: ExitStack
     loop_clients: list[openai.AsyncOpenAI] = field(default_factory=list[openai.AsyncOpenAI])
 
-    def openai(self, *, max_retries: int = 0, **options: Any) -> Any:  # noqa: ANN401 - what is unpacked has no overload
+    def openai(self, *, max_retries: int = 0, **options: Any) -> Any:
         """Return an OpenAI client that does not retry unless told."""
         client = openai.OpenAI(
             base_url=self.sim.openai_base_url, api_key="sk-planted", max_retries=max_retries, **options
         )
         return self.stack.enter_context(client)
 
-    def aopenai(self, *, max_retries: int = 0, **options: Any) -> Any:  # noqa: ANN401
+    def aopenai(self, *, max_retries: int = 0, **options: Any) -> Any:
         """Return an async OpenAI client, which `run` closes."""
         client = openai.AsyncOpenAI(
             base_url=self.sim.openai_base_url, api_key="sk-planted", max_retries=max_retries, **options
@@ -67,7 +68,7 @@ class Desk:
         self.loop_clients.append(client)
         return client
 
-    def anthropic(self, *, max_retries: int = 0, **options: Any) -> Any:  # noqa: ANN401
+    def anthropic(self, *, max_retries: int = 0, **options: Any) -> Any:
         """Return an Anthropic client that does not retry unless told."""
         client = anthropic.Anthropic(
             base_url=self.sim.anthropic_base_url, api_key="sk-ant-planted", max_retries=max_retries, **options
@@ -121,7 +122,7 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in (MemoryStore, SQLiteStore):
         declare = kind.declare
 
-        def noting(self: Any, account: Any, declare: Any = declare) -> Any:  # noqa: ANN401
+        def noting(self: Any, account: Any, declare: Any = declare) -> Any:
             _declared.append(account)
             return declare(self, account)
 
@@ -145,7 +146,7 @@ def open_desk(store: Store) -> Iterator[Open]:
     """Open desks with a simulator of the options given, over the store."""
     with ExitStack() as stack:
 
-        def opened(**options: Any) -> Desk:  # noqa: ANN401 - the simulator's own
+        def opened(**options: Any) -> Desk:
             return Desk(stack.enter_context(Simulator(**options)), store, Clock(), stack)
 
         yield opened
@@ -164,7 +165,7 @@ class Rush:
     answers: list[Any] = field(default_factory=list[Any])
     refusals: list[BudgetExceeded] = field(default_factory=list[BudgetExceeded])
 
-    def note(self, outcome: Any) -> None:  # noqa: ANN401
+    def note(self, outcome: Any) -> None:
         """Sort one outcome in; what is neither an answer nor a refusal is an error of the test."""
         if isinstance(outcome, BudgetExceeded):
             self.refusals.append(outcome)
@@ -185,7 +186,7 @@ def rush() -> RushThreads:
     def made(call: Callable[[int], Any], count: int) -> Rush:
         gate = threading.Barrier(count)
 
-        def one(index: int) -> Any:  # noqa: ANN401
+        def one(index: int) -> Any:
             gate.wait()
             try:
                 return call(index)

@@ -147,7 +147,7 @@ def test_an_unknown_role_is_told_with_the_known_ones(desk: Desk) -> None:
     with (
         Budget("$1", agents={"planner": "50%", "writer": "50%"}, store=desk.store).run("doc"),
         pytest.raises(
-            UnknownAgent, match='agent "plannr" has no allotment .* "planner", "writer"; correct the name'
+            UnknownAgent, match=r'agent "plannr" has no allotment .* "planner", "writer"; correct the name'
         ),
     ):
         guard(desk.openai(), agent="plannr")

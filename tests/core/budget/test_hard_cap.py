@@ -126,9 +126,11 @@ def test_processes_share_a_budget_by_its_name(open_desk: Open, tmp_path: Path) -
     command = [sys.executable, "-c", source, desk.sim.openai_base_url, f"sqlite:///{path}"]
 
     with ThreadPoolExecutor(8) as pool:
-        ended = list(
-            pool.map(lambda _: subprocess.run(command, capture_output=True, text=True, check=False), range(8))
-        )
+        started = [
+            pool.submit(subprocess.run, command, capture_output=True, text=True, check=False)
+            for _ in range(8)
+        ]
+        ended = [process.result() for process in started]
 
     assert [""] * 8 == [process.stderr for process in ended]
     assert 10 == sum(int(process.stdout) for process in ended)

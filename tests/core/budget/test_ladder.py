@@ -171,7 +171,7 @@ def test_a_budget_of_calls_takes_a_model_without_a_price(open_desk: Open) -> Non
 def test_an_exact_count_is_not_used_for_another_tokenizer(open_desk: Open) -> None:
     """A prompt counted for gpt-4o says nothing of a model with other tables: its bound stays in bytes."""
     desk = open_desk(talkative=True)
-    text = "你好，世界。" * 200
+    text = "你好\N{FULLWIDTH COMMA}世界。" * 200
     messages = [{"role": "user", "content": text}]
     client = guard(
         desk.openai(), Budget("0.0015", store=desk.store, downgrade={"gpt-4o": "gpt-3.5-turbo"}, warn_at=None)

@@ -61,7 +61,7 @@ def test_only_the_agent_that_is_broke_is_refused(open_desk: Open) -> None:
         # Who has no allotment spends from what the others leave.
         other.chat.completions.create(**ASK)
         b.chat.completions.create(**ASK)
-        with pytest.raises(BudgetExceeded, match='^run "doc"'):
+        with pytest.raises(BudgetExceeded, match=r'^run "doc"'):
             other.chat.completions.create(**ASK)
 
     assert 4 * CALL == run.spent == desk.sim.bill.total
@@ -74,13 +74,15 @@ def test_only_the_agent_that_is_broke_is_refused(open_desk: Open) -> None:
 def test_a_run_inside_another_pays_from_both(open_desk: Open) -> None:
     """The inner run's calls count for the outer one, which may be the one to refuse."""
     desk = open_desk(talkative=True)
-    with Budget(2 * CALL, store=desk.store, warn_at=None).run("outer") as outer:
-        with Budget(3 * CALL, warn_at=None).run("inner") as inner:
-            client = guard(desk.openai(), agent="writer")
+    with (
+        Budget(2 * CALL, store=desk.store, warn_at=None).run("outer") as outer,
+        Budget(3 * CALL, warn_at=None).run("inner") as inner,
+    ):
+        client = guard(desk.openai(), agent="writer")
+        client.chat.completions.create(**ASK)
+        client.chat.completions.create(**ASK)
+        with pytest.raises(BudgetExceeded, match=r'^run "outer"'):
             client.chat.completions.create(**ASK)
-            client.chat.completions.create(**ASK)
-            with pytest.raises(BudgetExceeded, match='^run "outer"'):
-                client.chat.completions.create(**ASK)
 
     assert 2 * CALL == outer.spent == inner.spent == outer.report().total
     assert 2 == outer.calls == inner.calls
@@ -109,7 +111,7 @@ def test_agents_of_an_orchestrator_spend_apart_and_the_run_caps_their_sum(open_d
             planner.chat.completions.create(**ASK)
         writer.chat.completions.create(**ASK)
         writer.chat.completions.create(**ASK)
-        with pytest.raises(BudgetExceeded, match='^run "orchestra"'):
+        with pytest.raises(BudgetExceeded, match=r'^run "orchestra"'):
             writer.chat.completions.create(**ASK)
 
     assert (CALL, 2 * CALL, 3 * CALL) == (planner.bursar.spent, writer.bursar.spent, run.spent)
@@ -175,7 +177,8 @@ def test_threads_pay_from_the_run_that_their_client_was_made_in(open_desk: Open)
     with Budget("$1", store=desk.store).run("doc") as run:
         client = guard(desk.openai(), label="writer")
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda _: client.chat.completions.create(**ASK), range(2)))
+            for asked in [pool.submit(client.chat.completions.create, **ASK) for _ in range(2)]:
+                asked.result()
         thread = threading.Thread(target=lambda: client.chat.completions.create(**ASK))
         thread.start()
         thread.join()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def plain(sim: Simulator) -> Iterator[openai.OpenAI]:
 
 
 @contextmanager
-def locked(ledger: SQLiteStore) -> Iterator[None]:
+def locked(ledger: SQLiteStore) -> Generator[None]:
     """Let another program keep the file to itself."""
     other = sqlite3.connect(ledger.path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -66,7 +66,7 @@ def test_a_closed_budget_sends_nothing(sim: Simulator, plain: openai.OpenAI, led
         client.chat.completions.create(**ASK)
         with (
             locked(ledger),
-            pytest.raises(StoreError, match='agent "writer" to "gpt-4o" was not sent.*="open"'),
+            pytest.raises(StoreError, match=r'agent "writer" to "gpt-4o" was not sent.*="open"'),
         ):
             client.chat.completions.create(**ASK)
         client.chat.completions.create(**ASK)

@@ -35,6 +35,7 @@ class Clock:
         self.now_s = EVENING
 
     def __call__(self) -> float:
+        """Return the second it stands at."""
         return self.now_s
 
     def move(self, **by: float) -> None:
@@ -105,10 +106,11 @@ def test_a_settle_after_midnight_books_to_the_day_of_the_reserve(
 
 def test_a_named_budget_is_shared_and_one_without_a_name_is_its_workflows(kept: Store, client: Any) -> None:
     """Two budgets of one name in a window are one account; without a name each workflow has its own."""
+    shared: Decimal | None = None
     for _ in range(2):
-        with Budget("$1", per="day", name="org", store=kept).run("a") as run:
+        with Budget("$1", per="day", name="org", store=kept).run("a") as named:
             guard(client, agent="writer").chat.completions.create(**ASK)
-    shared = run.remaining
+            shared = named.remaining
     apart: list[Decimal | None] = []
     for workflow in ("a", "b"):
         with Budget("$1", per="day", store=kept).run(workflow) as run:

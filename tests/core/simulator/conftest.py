@@ -23,12 +23,12 @@ class Stage:
     openai: Any
     anthropic: Any
 
-    def chat(self, content: str = "hello", /, **options: Any) -> Any:  # noqa: ANN401 - depends on `stream`
+    def chat(self, content: str = "hello", /, **options: Any) -> Any:
         """Ask for a chat completion."""
         asked: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": content}]}
         return self.openai.chat.completions.create(**asked | options)
 
-    def message(self, content: str = "hello", /, **options: Any) -> Any:  # noqa: ANN401
+    def message(self, content: str = "hello", /, **options: Any) -> Any:
         """Ask for an Anthropic message."""
         asked: dict[str, Any] = {"model": "claude-sonnet-4-6", "max_tokens": 100}
         asked["messages"] = [{"role": "user", "content": content}]
@@ -44,7 +44,7 @@ def start() -> Iterator[Start]:
     """Start a simulator with options, and clients for it."""
     with ExitStack() as stack:
 
-        def started(*, max_retries: int = 0, **options: Any) -> Stage:  # noqa: ANN401 - the simulator's own
+        def started(*, max_retries: int = 0, **options: Any) -> Stage:
             sim = stack.enter_context(Simulator(**options))
             return Stage(
                 sim,

@@ -109,7 +109,7 @@ class Connection:
         try:
             if kind is None:
                 try:
-                    self._cursor.execute("COMMIT")  # pyright: ignore[reportOptionalMemberAccess]
+                    self._cursor.execute("COMMIT")  # type: ignore[union-attr]
                 except sqlite3.Error as error:
                     self._roll_back()
                     raise self._failed(error) from error
