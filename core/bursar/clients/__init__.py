@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar, overload
 
 from bursar.budget import Budget
 from bursar.clients.guarded import guard_client
-from bursar.clients.payer import Payer
 from bursar.clients.sdk import sdk_of
+from bursar.payer import Payer
 from bursar.scope import current_run
 from bursar.stores.opening import open_store
 

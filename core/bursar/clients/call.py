@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import os
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from bursar.clients.answer import AnswerReader, parse_json
-from bursar.clients.dropped import dropped
 from bursar.clients.transport import http_package, read_through
+from bursar.dropped import dropped
 from bursar.errors import UnmeteredEndpoint
-from bursar.meter import Meter, Observer, Plan
+from bursar.meter import Meter, Observer, Plan, plan_request
 from bursar.scope import current_meter
-from bursar.wire import Ask, Receipt, Unmetered, fingerprint
+from bursar.wire import Ask, Receipt, Unmetered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bursar.clients.payer import Payer
     from bursar.clients.sdk import Sdk
     from bursar.errors import BudgetExceeded
     from bursar.meter import Held
+    from bursar.payer import Booking, Payer
     from bursar.wire import Endpoint
 
 current_call: Final[ContextVar[GuardedCall | None]] = ContextVar("bursar_guarded_call", default=None)
 """The call that the SDK is making in this context, for the hooks below its choke point."""
-
-_FINGERPRINT_KEY: Final = os.urandom(32)
 
 _NEVER_SENT: Final = frozenset(
     {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError"}
@@ -64,38 +61,29 @@ class GuardedCall:
         self._is_being_read = False
         self._is_answered = False
         outer = current_meter.get()
-        if outer is not None and outer.is_open:
+        if outer is not None and outer.takes_inner():
             self.meter: Meter | Observer = Observer(outer)
             self._ask = outer.plan.ask
             return
         dropped.do_all()
-        run, agent, chain = payer.booking()
+        booking = payer.booking()
         if self.endpoint is not None and not self._body:
             found = Unmetered(
                 str(options.url), "its body is no JSON object that can be read before it is sent"
             )
-        if isinstance(found, Unmetered) and (chain.limits_money or chain.limits_tokens):
-            raise _unmetered(found)
-        self._ask = self._read_request()
-        body, endpoint = self._body, self.endpoint
-        self.meter = Meter(
-            Plan(
-                run=run,
-                chain=chain,
-                agent=agent,
+        if isinstance(found, Unmetered):
+            plan = self._unmetered_plan(found, booking, provider=sdk.provider(client), is_async=sdk.is_async)
+        else:
+            plan = plan_request(
+                found,
+                self._body,
+                **booking._asdict(),
                 provider=sdk.provider(client),
-                operation=found.name,
-                ask=self._ask,
-                fingerprint="" if endpoint is None else fingerprint(agent.name, body, _FINGERPRINT_KEY),
-                ask_again=None
-                if endpoint is None
-                else lambda model: endpoint.read_request(endpoint.with_model(body, model)),
-                count_input=lambda: None if endpoint is None else endpoint.count_input_tokens(body),
                 can_shrink=self._can_shrink,
                 is_async=sdk.is_async,
-                is_metered=endpoint is not None,
             )
-        )
+        self._ask = plan.ask
+        self.meter = Meter(plan)
 
     def reserve(self) -> Any:
         """Hold the bound of the call, and return the options to send it with."""
@@ -203,11 +191,19 @@ class GuardedCall:
         failure, self._failure = self._failure or (True, "unknown"), None
         return failure
 
-    def _read_request(self) -> Ask:
-        if self.endpoint is not None:
-            return self.endpoint.read_request(self._body)
+    def _unmetered_plan(self, found: Unmetered, booking: Booking, *, provider: str, is_async: bool) -> Plan:
+        if booking.chain.limits_money or booking.chain.limits_tokens:
+            raise _unmetered(found)
         model = self._body.get("model")
-        return Ask(model=model if isinstance(model, str) else "", input_tokens_most=0, generates=False)
+        return Plan(
+            **booking._asdict(),
+            provider=provider,
+            operation=found.name,
+            ask=Ask(model=model if isinstance(model, str) else "", input_tokens_most=0, generates=False),
+            can_shrink=_never,
+            is_async=is_async,
+            is_metered=False,
+        )
 
     def _fitted(self, held: Held | None) -> Any:
         """Return the options changed to what was granted: another model, a lower output limit, usage asked for."""

@@ -23,8 +23,8 @@ from bursar.errors import BudgetExceeded
 from bursar.wire import Free, endpoint_of
 
 if TYPE_CHECKING:
-    from bursar.clients.payer import Payer
     from bursar.clients.sdk import Sdk
+    from bursar.payer import Payer
 
 ClientT = TypeVar("ClientT")
 

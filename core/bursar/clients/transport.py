@@ -13,7 +13,7 @@ from copy import copy
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from bursar.clients.dropped import dropped
+from bursar.dropped import dropped
 from bursar.policy import logger
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import anthropic
     import openai
 
-    from bursar.clients.payer import Payer
+    from bursar.payer import Payer
 
     class GuardedOpenAI(openai.OpenAI):
         """A guarded `OpenAI`."""

@@ -23,6 +23,7 @@ from bursar.ids import new_id
 from bursar.meter.observer import Observer
 from bursar.meter.pausing import adrive, drive
 from bursar.meter.plan import Plan
+from bursar.meter.planning import plan_request
 from bursar.meter.reserving import Held, Reserving
 from bursar.meter.unpaid import let_through
 from bursar.policy import logger
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from bursar.meter.pausing import Step
     from bursar.wire import Receipt
 
-__all__ = ["Held", "Meter", "Observer", "Plan"]
+__all__ = ["Held", "Meter", "Observer", "Plan", "plan_request"]
 
 
 class Meter:
@@ -74,6 +75,16 @@ class Meter:
         self._reserving = Reserving(plan, self._owner, call_id=self._subject.call_id)
         self._sent_s: float | None = None
         self._observed: Receipt | None = None
+        self._has_inner = False
+
+    def takes_inner(self) -> bool:
+        """
+        Whether the call being made below is this one's own, which is asked once: this call already pays for it.
+
+        A second one pays for itself. It may be another call of the same block, made while this one's stream is open.
+        """
+        takes, self._has_inner = self.is_open and not self._has_inner, True
+        return takes
 
     @property
     def is_open(self) -> bool:

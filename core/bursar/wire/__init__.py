@@ -25,6 +25,7 @@ from bursar.wire.routes import (
     OPENAI_CHAT,
     OPENAI_EMBEDDINGS,
     OPENAI_RESPONSES,
+    chat_format,
     endpoint_of,
 )
 
@@ -42,6 +43,7 @@ __all__ = [
     "Part",
     "Receipt",
     "Unmetered",
+    "chat_format",
     "endpoint_of",
     "fingerprint",
 ]

@@ -118,6 +118,16 @@ def endpoint_of(method: str, path: str) -> Endpoint | Free | Unmetered:
     return _find(bare)
 
 
+def chat_format(provider: str, model: str) -> Endpoint:
+    """
+    Return the format in which a framework's chat request is weighed, where its body on the wire is not at hand.
+
+    What matters of a format is what its provider adds to a prompt: Anthropic a hidden prompt for tools.  Messages may
+    be written as any of these formats has them.
+    """
+    return ANTHROPIC_MESSAGES if provider == "anthropic" or "claude" in model else OPENAI_CHAT
+
+
 _READ: Final = Free("reading and deleting")
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from bursar import Budget, guard
 from bursar.entry import Agent
-from bursar.meter import Meter, Plan
+from bursar.meter import Meter, Plan, plan_request
 from bursar.scope import agent as acting
 from bursar.scope import current_meter
 from bursar.simulator import Fault, Simulator
@@ -156,6 +156,31 @@ def test_outer_meter_owns_the_call(stage: Stage) -> None:
     ]
 
     assert [("framework", 1, "error", "none"), ("framework", 2, "ok", "priced")] == found
+    assert run.spent == stage.sim.bill.total
+
+
+def test_a_second_call_below_an_outer_meter_pays_for_itself(stage: Stage) -> None:
+    """A call that is made while the outer one's stream is open is not taken for a part of it."""
+    with Budget(5, store=stage.store).run("job") as run:
+        meter = Meter(
+            plan_request(
+                OPENAI_CHAT,
+                CHAT,
+                run=run,
+                agent=Agent(name="framework", path="framework", framework="langchain"),
+                chain=run.chain("framework"),
+                provider="openai",
+            )
+        )
+        meter.reserve()
+        token = current_meter.set(meter)
+        client = guard(stage.openai, label="inner")
+        client.chat.completions.create(**CHAT)
+        client.chat.completions.create(**CHAT)
+        current_meter.reset(token)
+        meter.settle(Receipt())
+
+    assert ["framework", "inner"] == [entry.subject.agent.name for entry in stage.entries()]
     assert run.spent == stage.sim.bill.total
 
 

@@ -1,11 +1,15 @@
-"""Who pays for the calls of a guarded client, and what they have come to: its `.bursar`."""
+"""
+Who pays for the calls of a guarded client, or of a framework's model, and what they have come to: its `.bursar`.
+
+`Roots` keeps the runs that a framework opens by itself.
+"""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bursar.clients.dropped import dropped
+from bursar.dropped import dropped
 from bursar.entry import Agent
 from bursar.ledger import Report
 from bursar.money import to_usd
@@ -21,13 +25,23 @@ if TYPE_CHECKING:
     from bursar.run import PayChain
     from bursar.store import Store
 
+__all__ = ["Booking", "Payer"]
+
 _WORKFLOW: Final = "guard"
 _RUNS_REMEMBERED: Final = 1_000
 
 
+class Booking(NamedTuple):
+    """What one call is booked to, and what it is paid from."""
+
+    run: Run
+    agent: Agent
+    chain: PayChain
+
+
 class Payer:
     """
-    Pays for the calls of one guarded client and its copies.
+    Pays for the calls of one guarded client or model, and its copies.
 
     Attributes:
         agent: Who the calls are booked to, if the client was given a name.
@@ -72,24 +86,37 @@ class Payer:
             return named
         return self._outer.agent_name if self._outer is not None else UNATTRIBUTED
 
-    def booking(self) -> tuple[Run, Agent, PayChain]:
+    def booking(self, named: Agent | None = None, *, run: Run | None = None) -> Booking:
         """
         Return what a call made here and now is booked to and paid from.
+
+        Args:
+            named: The agent, where a framework names it; a name that the user gave this payer stands before it.
+
+            run: The run, where a framework has one of its own (`Roots`).
 
         Raises:
             UnknownAgent: The run's budget has no allotment for the name that this client was given.
         """
-        run, name = self.run, self.agent_name
-        chain = run.chain(name, self._payers(run))
+        run = run or self.run
+        agent = self._agent() if named is None else self._renamed(named)
+        chain = run.chain(agent.name, self._payers(run))
         self.check_agent(run)
         if run.id not in self._used and len(self._used) < _RUNS_REMEMBERED:
             self._used[run.id] = run
-        path = (
-            f"{self._outer.agent_name}/{name}"
-            if self._outer is not None and self._outer.agent_name != name
-            else name
-        )
-        return run, Agent(name=name, path=path), chain
+        return Booking(run, agent, chain)
+
+    def _agent(self) -> Agent:
+        name = self.agent_name
+        outer = self._outer.agent_name if self._outer is not None else name
+        return Agent(name=name, path=name if outer == name else f"{outer}/{name}")
+
+    def _renamed(self, named: Agent) -> Agent:
+        """Return *named* under the name that the user gave this payer, if there is one."""
+        if self.agent is None or self.agent == named.name:
+            return named
+        path = self.agent if named.name == UNATTRIBUTED else f"{named.path}/{self.agent}"
+        return Agent(name=self.agent, path=path, framework=named.framework)
 
     def check_agent(self, run: Run | None = None) -> None:
         """

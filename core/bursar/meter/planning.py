@@ -1,0 +1,68 @@
+"""From a request's body to the plan of its call: what every adapter does before it reserves."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from bursar.meter.plan import Plan
+from bursar.wire import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bursar.entry import Agent
+    from bursar.run import PayChain, Run
+    from bursar.wire import Endpoint
+    from bursar.wire.fields import Json
+
+_FINGERPRINT_KEY: Final = os.urandom(32)
+
+
+def _to_anything(tokens: int) -> bool:
+    """Tell that the output limit can be lowered to whatever number of tokens."""
+    del tokens
+    return True
+
+
+def plan_request(
+    endpoint: Endpoint,
+    body: Json,
+    *,
+    run: Run,
+    agent: Agent,
+    chain: PayChain,
+    provider: str,
+    can_downgrade: bool = True,
+    can_shrink: Callable[[int], bool] = _to_anything,
+    is_sent_at_once: bool = True,
+    is_async: bool = False,
+) -> Plan:
+    """
+    Return the plan of a call that sends *body* in the format of *endpoint*.
+
+    An adapter of a framework need not have the very body that will be sent: the texts, images and tools of the
+    request in `bursar.wire.chat_format(provider)` are enough for its bound.
+
+    Args:
+        run, agent, chain: What it is booked to and paid from: a `Booking`, as in `**booking._asdict()`.
+
+        provider: Who bills for it, in the words of the price data: `"openai"`, `"anthropic"`, `"google"`, ...
+
+        can_downgrade, can_shrink, is_sent_at_once, is_async: See `Plan`.
+    """
+    return Plan(
+        run=run,
+        chain=chain,
+        agent=agent,
+        provider=provider,
+        operation=endpoint.name,
+        ask=endpoint.read_request(body),
+        ask_again=lambda model: endpoint.read_request(endpoint.with_model(body, model)),
+        fingerprint=fingerprint(agent.name, body, _FINGERPRINT_KEY),
+        count_input=lambda: endpoint.count_input_tokens(body),
+        can_downgrade=can_downgrade,
+        can_shrink=can_shrink,
+        is_sent_at_once=is_sent_at_once,
+        is_async=is_async,
+    )

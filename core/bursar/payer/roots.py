@@ -1,0 +1,95 @@
+"""The runs that a framework opens by itself: LangChain's root run, a LlamaIndex workflow, a kickoff, a team run."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from bursar.run import Run
+from bursar.scope import current_run
+
+if TYPE_CHECKING:
+    from bursar.budget import Budget
+
+_OPEN_MOST: Final = 10_000
+"""Framework runs followed at the same time; of more, the oldest is taken for one whose end was never told."""
+
+
+class Roots:
+    """
+    Turns the outermost runs of a framework into runs of one budget.
+
+    Where the run around the code (`with budget.run(...)`) pays from that budget already, or there is no budget but
+    that run's, a framework's run is booked to it. Otherwise each is a run of its own, and of the run around it.
+
+    Safe to use from any thread; what is known of a framework's run is forgotten when it is closed.
+
+    Args:
+        budget: What each run pays from; None to pay from the run around it alone.
+    """
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.budget = budget
+        self._made_in = current_run.get()
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, Run] = OrderedDict()
+
+    def open(self, root_id: str, workflow: str) -> Run | None:
+        """
+        Return the run to which everything in the framework's run *root_id* is booked; None where there is none.
+
+        Asked again it answers the same until `close`, whatever run is around the code by then.
+
+        Args:
+            root_id: The framework's own id of its outermost run; it is the id of a run that is opened for it.
+
+            workflow: What the framework calls it; runs of one workflow are compared with each other.
+        """
+        with self._lock:
+            known = self._open.get(root_id)
+        if known is not None:
+            return known
+        around = current_run.get() or self._made_in
+        if self.budget is None or (around is not None and pays_from(around, self.budget)):
+            run = around
+        else:
+            run = Run(self.budget, workflow, id=root_id)
+            run.open(around)
+        return None if run is None else self._keep(root_id, run)
+
+    def find(self, root_id: str) -> Run | None:
+        """Return what `open` answered for *root_id*, if it is not closed yet."""
+        with self._lock:
+            return self._open.get(root_id)
+
+    def close(self, root_id: str) -> None:
+        """End the framework's run *root_id*; calls still in flight are booked to it all the same."""
+        with self._lock:
+            run = self._open.pop(root_id, None)
+        if run is not None and run.id == root_id:
+            run.close()
+
+    def __len__(self) -> int:
+        """Return how many framework runs are followed now."""
+        return len(self._open)
+
+    def _keep(self, root_id: str, run: Run) -> Run:
+        with self._lock:
+            # Of two threads that open the same root at once, both get what the first one opened.
+            kept = self._open.setdefault(root_id, run)
+            oldest = self._open.popitem(last=False) if len(self._open) > _OPEN_MOST else None
+        if oldest is not None and oldest[1].id == oldest[0]:
+            oldest[1].close()
+        return kept
+
+
+def pays_from(run: Run, budget: Budget) -> bool:
+    """Whether *run*, or a run around it, pays from *budget*, be it as one that its own budget lies within."""
+    for each in run.lineage:
+        paying = each.budget
+        while paying is not None:
+            if paying is budget:
+                return True
+            paying = paying.within
+    return False
