@@ -4,15 +4,22 @@ PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3
 UV = $(PYTHON) .ci/uv.py
 SYNC = $(PYTHON) .ci/sync.py --all-extras
 
-.PHONY: demo test bench lint lock clean
+ENVIRONMENTS = $(PYTHON) .ci/environments.py
+
+.PHONY: demo test test-core test-frameworks bench lint lock clean
 
 demo:  ## four roles of agents against a local provider: no key, no network
 	@$(SYNC) --inexact --no-dev
 	@.venv/bin/bursar demo
 
-test:  ## every test, the README's fences and the notebooks included
+test: test-core test-frameworks  ## every test, the README's fences and the notebooks included
+
+test-core:  ## all that needs no framework
 	@$(SYNC) --inexact --no-dev --group test
 	.venv/bin/pytest
+
+test-frameworks:  ## each framework's adapter, with the oldest and the newest versions, each in an environment of its own
+	@$(ENVIRONMENTS) test
 
 bench:  ## time and memory, against floors measured in the same run
 	@$(SYNC) --inexact --no-dev --group test
@@ -25,13 +32,15 @@ lint:  ## format, lint, types twice, import contracts
 	.venv/bin/pyright
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	@$(ENVIRONMENTS) types
 
 lock:  ## newest versions into uv.lock, from the public index only
 	env -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u PIP_INDEX_URL -u UV_FIND_LINKS $(UV) --no-config lock --upgrade
+	$(ENVIRONMENTS) lock
 
 clean:
-	rm -rf .venv .uv dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find core tests .ci -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv* .uv dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find core integrations tests .ci -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ifeq ($(PYTHON),)
 $(error Python 3.11 or newer is needed; none of python3, python3.11 ... python3.14 on the PATH is)

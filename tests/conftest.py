@@ -81,3 +81,18 @@ def corpus() -> Path:
     if not folder.is_dir():
         pytest.skip("the corpus of recorded exchanges is not beside this repository")
     return folder
+
+
+@pytest.fixture
+def jupyter(tmp_path: Path, offline_env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment for a kernel of this interpreter that leaves no file outside of a temporary folder."""
+    own = {
+        "BURSAR_STORE": f"sqlite:///{tmp_path}/ledger.db",
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
+    }
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    return {**offline_env, **own}

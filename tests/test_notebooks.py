@@ -3,45 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from .executing import FRAMEWORKS, execute_notebook, read_notebook
+from .executing import NOTEBOOKS as FOLDER
 
-FOLDER: Final = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS: Final = sorted(FOLDER.glob("*.ipynb"))
-
-
-def read(path: Path) -> Any:  # noqa: ANN401  # nbformat has no types for a notebook
-    """The notebook at *path*, in the newest format."""
-    return cast("Any", nbformat.read(path, as_version=4))  # pyright: ignore[reportUnknownMemberType]
-
-
-def execute(notebook: Any, folder: Path, env: Mapping[str, str]) -> None:  # noqa: ANN401
-    """Runs every cell of *notebook* in *folder*; the first that raises ends it with an error."""
-    client = NotebookClient(
-        notebook, timeout=100, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
-    )
-    client.execute(env=dict(env))
-
-
-@pytest.fixture
-def jupyter(tmp_path: Path, offline_env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The environment for a kernel of this interpreter that leaves no file outside of a temporary folder."""
-    own = {
-        "BURSAR_STORE": f"sqlite:///{tmp_path}/ledger.db",
-        "IPYTHONDIR": str(tmp_path / "ipython"),
-        "JUPYTER_PLATFORM_DIRS": "1",
-        "JUPYTER_PREFER_ENV_PATH": "1",
-        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
-    }
-    for name, value in own.items():
-        monkeypatch.setenv(name, value)
-    return {**offline_env, **own}
+# The others run in the environments of their frameworks.
+RUN_HERE: Final = [path for path in NOTEBOOKS if path.stem not in FRAMEWORKS]
 
 
 def test_there_is_a_quickstart() -> None:
@@ -52,15 +24,15 @@ def test_there_is_a_quickstart() -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_is_stored_without_outputs(path: Path) -> None:
     """A notebook in the repository shows nothing that a run has to confirm."""
-    cells = [cell for cell in read(path).cells if cell.cell_type == "code"]
+    cells = [cell for cell in read_notebook(path).cells if cell.cell_type == "code"]
 
     assert [] == [cell.source for cell in cells if cell.outputs or cell.execution_count]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RUN_HERE, ids=lambda path: path.stem)
 def test_notebook_runs(path: Path, tmp_path: Path, jupyter: dict[str, str]) -> None:
     """Every cell runs, in order, from a fresh kernel."""
-    execute(read(path), tmp_path, jupyter)
+    execute_notebook(read_notebook(path), tmp_path, jupyter)
 
 
 def test_a_cell_that_raises_fails(tmp_path: Path, jupyter: dict[str, str]) -> None:
@@ -70,4 +42,4 @@ def test_a_cell_that_raises_fails(tmp_path: Path, jupyter: dict[str, str]) -> No
     cell: Any = nbformat.v4.new_code_cell("assert 1 == 2")  # pyright: ignore[reportUnknownMemberType]
     notebook: Any = nbformat.v4.new_notebook(cells=[cell])  # pyright: ignore[reportUnknownMemberType]
     with pytest.raises(CellExecutionError, match="AssertionError"):
-        execute(notebook, tmp_path, jupyter)
+        execute_notebook(notebook, tmp_path, jupyter)
