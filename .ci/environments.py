@@ -55,7 +55,7 @@ def read(name: str) -> Environment:
     """The environment that is described in the folder *name*."""
     file = FOLDER / name / "environment.toml"
     if not file.is_file():
-        sys.exit(f"there is no environment {name!r}; there are {', '.join(names())}")
+        sys.exit(f"there is no environment {name!r} in {FOLDER}")
     table = tomllib.loads(file.read_text())
     return Environment(
         name,
@@ -69,8 +69,9 @@ def read(name: str) -> Environment:
 
 
 def names() -> list[str]:
-    """Every environment that is described."""
-    return sorted(path.parent.name for path in FOLDER.glob("*/environment.toml"))
+    """Every environment that is described and whose adapter has tests."""
+    described = sorted(path.parent.name for path in FOLDER.glob("*/environment.toml"))
+    return [name for name in described if all((uv.ROOT / path).is_dir() for path in read(name).tests)]
 
 
 def lock(environment: Environment) -> None:
