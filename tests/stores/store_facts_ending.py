@@ -235,7 +235,7 @@ class EndingFacts:
         run = account("run", 150)
         asked, orphan = claim(run), claim(run)
         store.reserve(asked)
-        ticket = store.waiters.join(run.key)
+        ticket = store.waiters.join(run.key, "b")
         woken: list[bool] = []
 
         def look() -> None:

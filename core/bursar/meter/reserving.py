@@ -176,7 +176,7 @@ class Reserving:
                 if ticket is None or ticket.key != answer.key:
                     if ticket is not None:
                         waiters.leave(ticket)
-                    ticket = waiters.join(answer.key, in_loop=self.plan.is_async)
+                    ticket = waiters.join(answer.key, self.owner, in_loop=self.plan.is_async)
                 elif (left_s := deadline_s - time.monotonic()) <= 0:
                     break
                 else:
@@ -297,7 +297,7 @@ class Reserving:
             return True
         if not callable(on_exceed) or self.asked >= _QUESTIONS_MOST or is_asking.get():
             return False
-        asked, is_ours = open_question(self.store, refusal.key)
+        asked, is_ours = open_question(self.store, refusal.key, self.owner)
         if not is_ours:
             return (yield from asked.wait(self._ticket(refusal.key)))
         self.asked += 1
@@ -320,7 +320,7 @@ class Reserving:
 
     def _ticket(self, key: str) -> Ticket:
         loop = asyncio.get_running_loop() if self.plan.is_async else None
-        return Ticket(key, None if loop is None else loop.create_future())
+        return Ticket(key, self.owner, None if loop is None else loop.create_future())
 
     def _set_limit(self, refusal: Refusal, limit: Money) -> None:
         state = self.store.state(refusal.key)

@@ -176,6 +176,35 @@ def test_many_tasks_ask_once_and_take_no_for_an_answer(desk: Desk, arush: RushTa
     assert 0 == desk.sim.arrived
 
 
+def test_a_call_that_blocks_does_not_wait_for_a_question_of_its_own_thread(desk: Desk) -> None:
+    """While a task asks the user, a blocking call of its thread is refused: it would keep the answer from coming."""
+    asking, answered = asyncio.Event(), asyncio.Event()
+
+    async def approve(exceeded: BudgetExceeded) -> bool:
+        del exceeded
+        asking.set()
+        await answered.wait()
+        return False
+
+    budget = Budget(calls=0, store=desk.store, on_exceed=approve)
+
+    async def main() -> None:
+        with budget.run() as run:
+            tasks, blocking = guard(desk.aopenai()), guard(desk.openai())
+            task = asyncio.create_task(tasks.chat.completions.create(**ASK))
+            await asking.wait()
+            with pytest.raises(BudgetExceeded):
+                blocking.chat.completions.create(**ASK)
+            answered.set()
+            with pytest.raises(BudgetExceeded):
+                await task
+            assert 2 == len(run.refusals)
+
+    desk.run(main())
+
+    assert 0 == desk.sim.arrived
+
+
 def test_a_little_room_is_shared_before_the_user_is_asked_again(open_desk: Open, rush: RushThreads) -> None:
     """Answers that make room for one call each lead to as many questions as calls, and none too many is sent."""
     desk = open_desk(talkative=True)

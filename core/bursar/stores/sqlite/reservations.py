@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bursar.account import Amounts
 from bursar.reservation import Grant
+from bursar.scope import is_of
 from bursar.stores.sqlite.rows import ENTRY_COLUMNS, entry_of, entry_row
 
 if TYPE_CHECKING:
@@ -105,10 +106,9 @@ def is_known(cursor: sqlite3.Cursor, reservation_id: str) -> bool:
 
 
 def held_by(cursor: sqlite3.Cursor, owner: str) -> list[Held]:
-    """Return what *owner* holds itself; a thread's name is the beginning of the names of its tasks."""
-    own = "owner >= ?1 AND owner < ?1 || x'7f'" if owner.endswith(":") else "owner = ?1"
-    statement = f"SELECT {_HELD} FROM reservations WHERE {own} AND state <= {DISPATCHED}"
-    return [_held_of(row) for row in cursor.execute(statement, (owner,)).fetchall()]
+    """Return what *owner* holds itself."""
+    statement = f"SELECT {_HELD}, owner FROM reservations WHERE state <= {DISPATCHED}"
+    return [_held_of(row) for row in cursor.execute(statement).fetchall() if is_of(row[-1], owner)]
 
 
 def expire(cursor: sqlite3.Cursor, now_s: float) -> list[Held]:
