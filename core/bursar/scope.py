@@ -66,7 +66,7 @@ def owner(*, is_async: bool) -> str:
     # A program that is async has it already; to others it would be the dearest import of all.
     import asyncio
 
-    loop = asyncio._get_running_loop()  # noqa: SLF001
+    loop = asyncio._get_running_loop()
     task = "" if loop is None else id(asyncio.current_task(loop))
     return f"{os.getpid()}:{threading.get_ident()}:{task}{'' if is_async or not task else '/'}"
 

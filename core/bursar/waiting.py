@@ -112,7 +112,9 @@ class Waiters:
         ticket = Ticket(key, owner, asyncio.get_running_loop().create_future() if in_loop else None)
         with self._lock:
             queue = self.queues.setdefault(key, deque())
-            places = (place for place, other in enumerate(queue) if ticket.blocks and is_of(other.owner, owner))
+            places = (
+                place for place, other in enumerate(queue) if ticket.blocks and is_of(other.owner, owner)
+            )
             queue.insert(next(places, len(queue)), ticket)
         return ticket
 

@@ -187,6 +187,8 @@ class Meter:
         """
         Book a call that was cut, dropped or cancelled: it is paid.
 
+        What was seen of a model that reasons unseen is the least it can have cost: the whole bound is booked.
+
         Args:
             receipt: What was reported before the end.
 
@@ -198,15 +200,17 @@ class Meter:
         reported = bill(receipt, provider=self.plan.provider, model=self._model)
         if output_tokens is None and receipt.usage is None:
             return self._resolve("aborted", self._at_bound(reported.model, reported.usage), reason=reason)
-        seen = self._estimated(receipt, output_tokens or 0)
+        seen = self._seen(receipt, output_tokens or 0)
         known = reported if (reported.nanousd or 0) >= (seen.nanousd or 0) else seen
         if known.nanousd is not None:
-            known = known._replace(source="stated" if known.source == "stated" else "estimated")
+            known = known._replace(
+                source=known.source if known.source in {"stated", "bound"} else "estimated"
+            )
         return self._resolve("aborted", known, reason=reason)
 
     def estimate(self, receipt: Receipt, output_tokens: int) -> Entry | None:
         """Book a call that came to its end and reported no usage: what was sent and what was seen, marked so."""
-        return None if self.held is None else self._resolve("ok", self._estimated(receipt, output_tokens))
+        return None if self.held is None else self._resolve("ok", self._seen(receipt, output_tokens))
 
     def fail(self, reason: str, *, is_billed: bool) -> Entry | None:
         """
@@ -370,6 +374,15 @@ class Meter:
         if price is None:
             return Bill(None, "unknown", model, usage)
         return Bill(held.amounts.nanousd, "bound", model, usage, describe(price))
+
+    def _seen(self, receipt: Receipt, output_tokens: int) -> Bill:
+        """Return what was seen of an answer as its bill, or the bound where more than that may be billed."""
+        seen = self._estimated(receipt, output_tokens)
+        # A deployment may be called anything; the price knows which model it stands for.
+        price = self.held.bound.price if self.held is not None else None
+        is_hiding = self.plan.hides_output(self._model, price.model if price is not None else "")
+        reported = receipt.usage.reasoning_tokens if receipt.usage is not None else 0
+        return self._at_bound(seen.model, seen.usage) if is_hiding and not reported else seen
 
     def _estimated(self, receipt: Receipt, output_tokens: int) -> Bill:
         """Price what was sent and what was seen of the answer, never above what was held for it."""

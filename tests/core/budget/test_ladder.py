@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import openai
 import pytest
 
@@ -75,17 +75,25 @@ def test_a_call_without_a_limit_is_given_one_only_where_money_binds(open_desk: O
     assert 998 == limited.get("max_tokens", limited.get("max_completion_tokens"))
 
 
+def http_library() -> Any:
+    """The HTTP package that the installed openai speaks: `httpx2`, or `httpx` before its version 3."""
+    bases: Any = openai.DefaultHttpxClient.__mro__
+    roots = (base.__module__.partition(".")[0] for base in bases)
+    return sys.modules[next(root for root in roots if root.startswith("httpx"))]
+
+
 def test_a_request_that_the_budget_does_not_bind_is_sent_byte_for_byte() -> None:
     """The body that a guarded client sends is the very body that the bare client sends."""
     bodies: list[bytes] = []
+    library = http_library()
     with Simulator() as sim:
-        transport = sim.transport()
+        transport: Any = sim.transport(library.__name__)
 
-        def noting(request: httpx2.Request) -> httpx2.Response:
+        def noting(request: Any) -> Any:
             bodies.append(request.read())
             return transport.handle_request(request)
 
-        with httpx2.Client(transport=httpx2.MockTransport(noting)) as http:
+        with library.Client(transport=library.MockTransport(noting)) as http:
             bare = openai.OpenAI(base_url=sim.openai_base_url, api_key="sk-planted", http_client=http)
             for client in (bare, guard(bare, Budget("$10", store="memory:unbound"))):
                 client.chat.completions.create(

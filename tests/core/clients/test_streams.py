@@ -19,7 +19,7 @@ import openai
 import pytest
 
 from bursar.entry import Entry
-from bursar.simulator import Fault
+from bursar.simulator import Answer, Fault, Rule
 
 from .conftest import CHAT, MESSAGE, Stage, Start, http_library
 
@@ -284,6 +284,123 @@ class TestBroken:
 
         assert (only_entry(stage).status, only_entry(stage).source) == ("ok", "estimated")
         assert settled(guarded) == stage.sim.bill.total
+
+
+THINKING = {"type": "enabled", "budget_tokens": 1024}
+REASONERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "chat": ("chat", {"model": "o3", "max_completion_tokens": 2_000}),
+    "chat without a limit": ("chat", {"model": "gpt-5-mini"}),
+    "chat of another maker": ("chat", {"model": "gpt-4o", "max_tokens": 2_000, "reasoning_effort": "high"}),
+    "responses": ("responses", {"model": "gpt-5", "max_output_tokens": 2_000}),
+    "messages": ("messages", {"model": "claude-sonnet-4-6", "max_tokens": 2_000, "thinking": THINKING}),
+    "messages by default": ("messages", {"model": "claude-opus-5", "max_tokens": 2_000}),
+}
+
+
+def open_stream(client: Any, door: str, options: dict[str, Any]) -> Any:
+    """A stream of one of the three endpoints."""
+    if door == "responses":
+        return client.responses.create(input="hello", stream=True, **options)
+    messages = CHAT["messages"]
+    resource = client.chat.completions if door == "chat" else client.messages
+    return resource.create(messages=messages, stream=True, **options)
+
+
+class TestReasoning:
+    """A model that reasons unseen may be billed for more than was seen of its answer."""
+
+    @pytest.mark.parametrize("name", REASONERS)
+    @pytest.mark.parametrize("is_left", [True, False])
+    def test_cut_answer_is_booked_at_the_bound(self, start: Start, name: str, is_left: bool) -> None:
+        """Cut by the server or left by the caller, it is booked at the most that it can have cost, and marked so."""
+        door, options = REASONERS[name]
+        answer = Answer(output_tokens=1_500, reasoning_tokens=1_400)
+        stage = start(
+            script=[Rule(agent="any", when=lambda request: bool(request.model), answers=answer)],
+            bill_aborted="all",
+            token_latency_s=0.002 if is_left else 0,
+        )
+        if not is_left:
+            stage.sim.fail_next(Fault.cut(after_events=3))
+        kind = "anthropic" if door == "messages" else "openai"
+        guarded = stage.guard(getattr(stage, kind))
+        library = http_library(openai if kind == "openai" else anthropic)
+        stream = open_stream(guarded, door, options)
+        if is_left:
+            next(iter(stream))
+            stream.close()
+        else:
+            with pytest.raises((openai.APIError, anthropic.APIError, library.RemoteProtocolError)):
+                list(stream)
+
+        entry = only_entry(stage)
+        assert ("aborted", "bound", entry.bound_nanousd) == (entry.status, entry.source, entry.cost_nanousd)
+        assert stage.sim.wait_idle()
+        assert settled(guarded) >= stage.sim.bill.total > 0
+
+    def test_usage_missing_at_the_end(self, start: Start) -> None:
+        """A whole stream that states no usage is booked at its bound: its reasoning was not in it."""
+        stage = start(
+            script=[
+                Rule(
+                    agent="any",
+                    when=lambda request: bool(request.model),
+                    answers=Answer(output_tokens=1_500, reasoning_tokens=1_400),
+                )
+            ]
+        )
+        stage.sim.fail_next(Fault.no_usage())
+        guarded = stage.guard(stage.openai)
+        list(open_stream(guarded, *REASONERS["chat"]))
+
+        assert ("ok", "bound") == (only_entry(stage).status, only_entry(stage).source)
+        assert settled(guarded) >= stage.sim.bill.total
+
+    def test_stated_usage_is_what_counts(self, start: Start) -> None:
+        """A stream that came to its end is booked at its stated usage, with its reasoning."""
+        stage = start(
+            script=[
+                Rule(
+                    agent="any",
+                    when=lambda request: bool(request.model),
+                    answers=Answer(output_tokens=1_500, reasoning_tokens=1_400),
+                )
+            ]
+        )
+        guarded = stage.guard(stage.openai)
+        list(open_stream(guarded, *REASONERS["chat"]))
+
+        assert ("ok", "priced", 1_400) == (
+            only_entry(stage).status,
+            only_entry(stage).source,
+            only_entry(stage).usage.reasoning_tokens,
+        )
+        assert settled(guarded) == stage.sim.bill.total
+
+    @pytest.mark.parametrize(
+        ("door", "options"),
+        [
+            ("chat", {"model": "gpt-4o", "max_tokens": 2_000}),
+            ("chat", {"model": "gpt-5.1", "max_completion_tokens": 2_000, "reasoning_effort": "none"}),
+            ("messages", {"model": "claude-sonnet-4-6", "max_tokens": 2_000}),
+            ("messages", {"model": "claude-opus-5", "max_tokens": 2_000, "thinking": {"type": "disabled"}}),
+        ],
+    )
+    def test_without_reasoning_what_was_seen_counts(
+        self, start: Start, door: str, options: dict[str, Any]
+    ) -> None:
+        """A cut answer of a model that does not reason is paid for what was seen of it."""
+        stage = start(output_tokens=80)
+        stage.sim.fail_next(Fault.cut(after_events=5, bill="generated"))
+        guarded = stage.guard(stage.openai if door == "chat" else stage.anthropic)
+        library = http_library(openai if door == "chat" else anthropic)
+        with pytest.raises((openai.APIError, anthropic.APIError, library.RemoteProtocolError)):
+            list(open_stream(guarded, door, options))
+
+        entry = only_entry(stage)
+        assert ("aborted", "estimated") == (entry.status, entry.source)
+        assert entry.bound_nanousd > (entry.cost_nanousd or 0)
+        assert settled(guarded) >= stage.sim.bill.total
 
 
 def chat_events(text: str, *, newline: str = "\n") -> bytes:
