@@ -72,7 +72,7 @@ class Meter:
             fingerprint=plan.fingerprint,
             is_repeat=bool(plan.fingerprint) and run.is_repeat(plan.agent.name, plan.fingerprint),
         )
-        self._reserving = Reserving(plan, self._owner, call_id=self._subject.call_id)
+        self._reserving = Reserving(plan, self._owner, self._subject)
         self._sent_s: float | None = None
         self._observed: Receipt | None = None
         self._has_inner = False

@@ -25,6 +25,7 @@ from bursar.waiting import Ticket
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from bursar.entry import Subject
     from bursar.meter.plan import Plan
     from bursar.money import Money
     from bursar.policy import OnExceed
@@ -63,11 +64,11 @@ class Held(NamedTuple):
 class Reserving:
     """Finds the hold for one attempt of one call."""
 
-    def __init__(self, plan: Plan, owner: str, *, call_id: str) -> None:
+    def __init__(self, plan: Plan, owner: str, about: Subject) -> None:
         self.plan = plan
         self.store = plan.run.store
         self.owner = owner
-        self.call_id = call_id
+        self.about = about
         self.asked = 0
         self._bounds: dict[str, Bound] = {}
         self._is_forced = False
@@ -257,6 +258,7 @@ class Reserving:
             is_dispatched=self.plan.is_sent_at_once,
             heeds_downgrade=heeds_downgrade and not self._is_forced,
             is_forced=self._is_forced,
+            about=self.about,
         )
 
     def _held(self, grant: Grant, granted: Bound) -> Held:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from bursar.entry import Entry
+    from bursar.entry import Entry, Subject
 
 HELD: Final = 0
 DISPATCHED: Final = 1
@@ -31,8 +31,10 @@ _HELD: Final = "accounts, nanousd, tokens, calls, attempts, state"
 # The row of a reservation is gone from here once it is folded, and still no other may be made under its id.
 INSERT: Final = (
     "INSERT INTO reservations "
-    "(id, state, accounts, nanousd, tokens, calls, attempts, output_limit, owner, lease_end_s) "
-    "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE NOT EXISTS (SELECT 1 FROM entries WHERE id = ?1)"
+    "(id, state, accounts, nanousd, tokens, calls, attempts, output_limit, owner, lease_end_s, "
+    "run_id, workflow, agent) "
+    "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13 "
+    "WHERE NOT EXISTS (SELECT 1 FROM entries WHERE id = ?1)"
 )
 _SETTLE_ANY: Final = (
     f"UPDATE reservations SET state = {RESOLVED}, {', '.join(f'{column} = ?' for column in ENTRY_COLUMNS)} "
@@ -51,6 +53,11 @@ class Held(NamedTuple):
     ids: tuple[int, ...]
     amounts: Amounts
     state: int
+
+
+def whose(about: Subject | None) -> tuple[str | None, str | None, str | None]:
+    """Return the run, the workflow and the agent of a hold, as its row has them."""
+    return (None, None, None) if about is None else (about.run_id, about.workflow, about.agent.name)
 
 
 def append(cursor: sqlite3.Cursor, entry: Entry) -> None:
