@@ -14,7 +14,7 @@ from bursar.errors import BudgetExceeded, StoreError
 from bursar.ids import new_id
 from bursar.ledger.report import Report
 from bursar.money import Money, parse_usd, to_usd
-from bursar.scope import current_agent, current_run
+from bursar.scope import current_agent, current_run, leave
 from bursar.store import Where
 from bursar.usage import Usage
 
@@ -127,7 +127,7 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._token is not None:
-            current_run.reset(self._token)
+            leave(current_run, self._token, self)
             self._token = None
         self.close()
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from bursar.meter import Meter
     from bursar.run import Run
+
+T = TypeVar("T")
 
 current_run: Final[ContextVar[Run | None]] = ContextVar("bursar_run", default=None)
 """The innermost `with budget.run(...)` around this code."""
@@ -39,7 +41,21 @@ def agent(name: str) -> Generator[None]:
     try:
         yield
     finally:
-        current_agent.reset(token)
+        leave(current_agent, token, name)
+
+
+def leave(variable: ContextVar[T | None], token: Token[T | None], value: T) -> None:
+    """
+    End a block in which *variable* was *value*.
+
+    A block in an async generator, a test's fixture or a dependency of a web framework may end in another context than
+    it began in; of that one nothing is known but whether it was copied from inside the block.
+    """
+    try:
+        variable.reset(token)
+    except ValueError:
+        if variable.get() is value:
+            variable.set(None if token.old_value is Token.MISSING else token.old_value)
 
 
 def is_of(holder: str, asker: str) -> bool:

@@ -72,6 +72,9 @@ class Plan:
         Of such an answer, cut, nobody knows what it cost: somewhere between what was seen and all that it was allowed.
         A budget is kept only by the upper end, which is booked, marked `bound`, and corrected by nothing later.
         """
+        if self.ask.background:
+            # It is worked on to its end, whoever still listens.
+            return True
         asked = self.ask.reasoning
         return any(map(hides_reasoning, models)) if asked is None else asked
 

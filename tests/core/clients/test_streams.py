@@ -438,6 +438,105 @@ def serving(content: bytes, piece: int, **headers: str) -> Any:
     return openai.OpenAI(api_key="sk-planted", base_url="http://127.0.0.1:9/v1", http_client=http_client)
 
 
+NOT_TAKEN = {
+    "message": "Unknown parameter: 'stream_options'.",
+    "type": "invalid_request_error",
+    "param": "stream_options",
+    "code": "unknown_parameter",
+}
+
+
+class Refusing:
+    """A server that speaks OpenAI's format, knows no `stream_options`, and keeps the bodies that it is sent."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.library = http_library(openai)
+
+    def answer(self, request: Any) -> Any:
+        """Refuse what has `stream_options`, and answer the rest without usage."""
+        self.bodies.append(json.loads(request.content))
+        if "stream_options" in self.bodies[-1]:
+            return self.library.Response(400, json={"error": NOT_TAKEN})
+        content = b"".join(
+            event + b"\n\n" for event in chat_events("hello").split(b"\n\n") if b'"usage"' not in event
+        )
+        pieces: Any = (content,)
+        stream: Any = type("Pieces", (self.library.SyncByteStream, self.library.AsyncByteStream), {})()
+        type(stream).__iter__ = lambda _: iter(pieces)
+
+        async def apieces(_: Any) -> Any:
+            for piece in pieces:
+                yield piece
+
+        type(stream).__aiter__ = apieces
+        return self.library.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
+
+    def client(self, host: str, *, is_async: bool = False) -> Any:
+        """An OpenAI client of this server under a name of its own."""
+        transport = self.library.MockTransport(self.answer)
+        http = (self.library.AsyncClient if is_async else self.library.Client)(transport=transport)
+        kind = openai.AsyncOpenAI if is_async else openai.OpenAI
+        return kind(api_key="sk-planted", base_url=f"http://{host}/v1", http_client=http, max_retries=0)
+
+
+class TestServersOfOthers:
+    def test_a_server_without_stream_options_still_answers(self, stage: Stage) -> None:
+        """What only bursar asked for is left out where a server refuses it, and not asked of it again."""
+        server = Refusing()
+        guarded = stage.guard(server.client("sync.test"), attempts=9)
+        texts = [
+            "".join(chunk.choices[0].delta.content or "" for chunk in guarded.chat.completions.create(**made))
+            for made in [{**CHAT, "stream": True}] * 2
+        ]
+
+        assert ["hello", "hello"] == texts
+        assert [True, False, False] == ["stream_options" in body for body in server.bodies]
+        assert [("error", "none", 1), ("ok", "estimated", 2), ("ok", "estimated", 1)] == [
+            (entry.status, entry.source, entry.attempt) for entry in stage.entries()
+        ]
+        assert 2 == guarded.bursar.calls
+
+    def test_an_async_client_does_the_same(self, stage: Stage) -> None:
+        """A client that awaits leaves it out too."""
+        server = Refusing()
+        guarded = stage.guard(server.client("async.test", is_async=True))
+
+        async def main() -> None:
+            stream = await guarded.chat.completions.create(**CHAT, stream=True)
+            assert "hello" == "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+        stage.run(main())
+
+        assert [True, False] == ["stream_options" in body for body in server.bodies]
+
+    def test_what_the_caller_asked_for_is_the_callers_error(self, stage: Stage) -> None:
+        """A caller who asks for usage himself is told that the server does not take it."""
+        server = Refusing()
+        guarded = stage.guard(server.client("own.test"))
+        with pytest.raises(openai.BadRequestError, match="stream_options"):
+            guarded.chat.completions.create(**CHAT, stream=True, stream_options={"include_usage": True})
+
+        assert 1 == len(server.bodies)
+        assert Decimal(0) == settled(guarded)
+
+    def test_work_in_the_background_goes_on_unheard(self, stage: Stage) -> None:
+        """A stream of a background response that is left is booked at its bound: the provider works on."""
+        begun = {"id": "r", "object": "response", "status": "in_progress", "model": "gpt-4o", "output": []}
+        events = [
+            {"type": "response.created", "response": begun, "sequence_number": 0},
+            {"type": "response.output_text.delta", "delta": "he", "item_id": "i", "sequence_number": 1},
+        ]
+        content = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+        guarded = stage.guard(serving(content.encode(), 1_000))
+        options: dict[str, Any] = {"model": "gpt-4o", "input": "hi", "max_output_tokens": 500}
+        stream = guarded.responses.create(**options, background=True, stream=True)
+        next(iter(stream))
+        stream.close()
+
+        assert ("aborted", "bound") == (only_entry(stage).status, only_entry(stage).source)
+
+
 class TestWire:
     @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
     @pytest.mark.parametrize("piece", [1, 3, 7, 1_000_000])
