@@ -192,7 +192,7 @@ class GuardedCall:
         )
 
     def without_usage(self, error: Exception) -> Any:
-        """Return the options without the usage that only bursar asked for, if that is what *error* is about, or None."""
+        """Return the options without the usage that only bursar asked for, if *error* is about just that, or None."""
         status, said = getattr(error, "status_code", None), str(getattr(error, "body", "") or error)
         if not self._hides_usage or status not in _NOT_UNDERSTOOD or "stream_options" not in said:
             return None
