@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
+from copy import copy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -272,15 +273,8 @@ class Run:
             BudgetExceeded: A call was refused, even where a framework turned that into text.
         """
         if self._refusals:
-            first = self._refusals[0]
-            raise BudgetExceeded(
-                str(first),
-                details=first.details,
-                agent=first.agent,
-                model=first.model,
-                run_id=first.run_id,
-                workflow=first.workflow,
-            )
+            # A copy: the first one may be on its way somewhere else, with the traceback of that.
+            raise copy(self._refusals[0])
 
     def record(self, cost: Money, *, agent: str | None = None, what: str = "tool") -> Entry:
         """

@@ -73,8 +73,9 @@ class GuardedCall:
         dropped.do_all()
         booking = payer.booking()
         if self.endpoint is not None and not self._body:
+            # By its name: a URL that the caller wrote may hold a key.
             found = Unmetered(
-                str(options.url), "its body is no JSON object that can be read before it is sent"
+                self.endpoint.name, "its body is no JSON object that can be read before it is sent"
             )
         if isinstance(found, Unmetered):
             plan = self._unmetered_plan(found, booking, provider=sdk.provider(client), is_async=sdk.is_async)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
+import pickle
 import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
@@ -293,3 +295,16 @@ def test_a_run_that_ends_in_a_copy_of_its_context_is_left_there(desk: Desk) -> N
 
     assert there is None
     assert here is not None
+
+
+def test_a_refusal_comes_back_whole_from_another_process(desk: Desk) -> None:
+    """A refusal survives being copied and pickled, as a pool of processes does with it."""
+    client = guard(desk.openai(), Budget("$0", store=desk.store), label="writer")
+    with pytest.raises(BudgetExceeded) as caught:
+        client.chat.completions.create(**ASK)
+
+    pickled: Any = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 (our own)
+    for again in (pickled, copy.copy(caught.value)):
+        assert type(again) is BudgetExceeded
+        assert str(caught.value) == str(again)
+        assert vars(caught.value) == vars(again)
