@@ -97,8 +97,11 @@ class Run:
     def __init__(
         self, budget: Budget | None, workflow: str, *, id: str | None = None, title: str | None = None
     ) -> None:
-        if not workflow:
-            msg = "a workflow's name must not be empty"
+        if not isinstance(workflow, str) or not workflow.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+            msg = f"a workflow's name must be a text that is not empty, not {workflow!r}"
+            raise ValueError(msg)
+        if id is not None and (not isinstance(id, str) or not id.strip()):  # pyright: ignore[reportUnnecessaryIsInstance]
+            msg = f"a run's id must be a text that is not empty, not {id!r}; leave it out for a new one"
             raise ValueError(msg)
         self.id = id or new_id()
         self.workflow = workflow

@@ -137,7 +137,13 @@ class LedgerFacts:
             about = subject(run_id=f"run-{run_id}", agent=Agent(name=name))
             store.record(entry(new_id(START_S), 7 + number, about=about))
 
-        for conditions in ({}, {"since_s": START_S}, {"run_ids": ("run-1", "run-2")}, {"workflow": "triage"}):
+        narrowed: list[dict[str, Any]] = [
+            {},
+            {"since_s": START_S},
+            {"run_ids": ("run-1", "run-2")},
+            {"workflow": "triage"},
+        ]
+        for conditions in narrowed:
             where = Where(agent="writer", **conditions)
             assert [(7, 1)] == [totals[:2] for _, totals in store.totals(by, where)]
             assert ["writer"] == [found.subject.agent.name for found in store.entries(where)]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bursar.meter.plan import Plan
     from bursar.money import Money
     from bursar.policy import OnExceed
-    from bursar.reservation import Answer, Resolution
+    from bursar.reservation import Answer, Notice, Resolution
 
 _LOOK_AGAIN_S: Final = 0.05
 """How often a waiter looks by itself where other processes share the store and cannot wake it."""
@@ -52,6 +52,8 @@ class Held(NamedTuple):
 
         is_unpaid: The store did not answer and the budget fails open: nothing is held, and the cost is booked when
             it is known.
+
+        notices: The thresholds that it passed, to be told once it is safe.
     """
 
     id: str
@@ -59,6 +61,7 @@ class Held(NamedTuple):
     amounts: Amounts
     output_limit: int | None
     is_unpaid: bool = False
+    notices: tuple[Notice, ...] = ()
 
 
 class Reserving:
@@ -263,9 +266,12 @@ class Reserving:
 
     def _held(self, grant: Grant, granted: Bound) -> Held:
         self.store.waiters.note_hold(self.owner)
-        for notice in grant.notices:
+        return Held(grant.id, granted, grant.amounts, grant.output_limit, notices=grant.notices)
+
+    def tell(self, notices: tuple[Notice, ...]) -> None:
+        """Log the thresholds that were passed, and tell whoever asked to be told."""
+        for notice in notices:
             self._policy_of(notice.key).announce(notice)
-        return Held(grant.id, granted, grant.amounts, grant.output_limit)
 
     def _ladder(self) -> tuple[str, ...]:
         if not self.plan.can_downgrade:

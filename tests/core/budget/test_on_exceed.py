@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ from bursar import Budget, BudgetExceeded
 
 if TYPE_CHECKING:
     from tests.core.budget.conftest import Desk, Open, RushTasks, RushThreads
+
+    from bursar.reservation import Notice
 
 guard: Callable[..., Any] = bursar.guard
 """Typed loosely: the SDKs' overloads lose the thread on unpacked options."""
@@ -294,3 +298,47 @@ def test_limits_are_lowered_and_raised_between_calls(desk: Desk) -> None:
 
     assert 2 == desk.sim.arrived
     assert budget.limit is None
+
+
+def test_limits_are_lowered_while_calls_are_in_flight(open_desk: Open) -> None:
+    """Calls in flight come to their end and are booked; the next is refused until the limit is raised."""
+    desk = open_desk(latency_s=0.3)
+    budget = Budget(1, store=desk.store, warn_at=None)
+    client = guard(desk.openai(), budget)
+
+    def call() -> None:
+        client.chat.completions.create(**ASK)
+
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(call) for _ in range(4)]
+        while desk.sim.arrived < 4:
+            time.sleep(0.001)
+        budget.limit = "$0.0001"
+        with pytest.raises(BudgetExceeded):
+            call()
+        for made in calls:
+            made.result()
+    budget.limit = 1
+    call()
+
+    assert 5 == desk.sim.arrived
+    assert desk.billed_nanousd == desk.ledger_nanousd
+    assert {} == desk.reserved()
+
+
+def test_a_notice_that_raises_holds_nothing(desk: Desk) -> None:
+    """An error of `on_notice` reaches the caller, the call is not sent, and nothing stays reserved."""
+
+    def on_notice(notice: Notice) -> None:
+        raise ZeroDivisionError(notice.account)
+
+    budget = Budget("$0.0011", store=desk.store, on_notice=on_notice, warn_at=0.1)
+    client, tasks = guard(desk.openai(), budget), guard(desk.aopenai(), budget)
+    with pytest.raises(ZeroDivisionError):
+        client.chat.completions.create(**ASK)
+
+    assert {} == desk.reserved()
+    assert 0 == desk.sim.arrived
+    # It is told once, and the next call goes through.
+    desk.run(tasks.chat.completions.create(**ASK))
+    assert 1 == desk.sim.arrived

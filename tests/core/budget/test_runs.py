@@ -8,7 +8,7 @@ import gc
 import pickle
 import threading
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -253,7 +253,7 @@ def test_a_run_in_an_async_generator_ends_wherever_that_ends(desk: Desk) -> None
     """A run may begin in one task and end in another, as in fixtures and streaming web handlers; nothing leaks."""
     budget = Budget("$1", store=desk.store)
 
-    async def answer() -> AsyncIterator[Any]:
+    async def answer() -> AsyncGenerator[Any]:
         with budget.run("chat"), agent("writer"):
             stream = await guard(desk.aopenai()).chat.completions.create(**ASK, stream=True)
             async for chunk in stream:
