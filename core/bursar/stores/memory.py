@@ -47,13 +47,12 @@ class _Hold(NamedTuple):
 
     chain: Chain
     grant: Grant
-    owner: str
+    claim: Claim
     is_dispatched: bool
     lease_end_s: float
-    about: Subject | None
 
 
-_Held = tuple[Chain, Grant, str, bool, float, "Subject | None"]
+_Held = tuple[Chain, Grant, "Claim", bool, float]
 """The same without its names, which cost more to give than all that a reserve does to an account."""
 
 
@@ -106,7 +105,7 @@ class MemoryStore:
 
     def reserve(self, claim: Claim, resolving: Resolution | None = None) -> Answer:
         """Hold the claim's bound on its whole chain, or nothing; atomic with *resolving*."""
-        id_, accounts, amounts, owner, lease_s, _, is_dispatched, _, _, about = claim
+        id_, accounts, amounts, _, lease_s, _, is_dispatched, _, _, _ = claim
         with self._lock:
             if id_ in self._holds or id_ in self._resolved or id_ in self._expired:
                 hold = self._holds.get(id_)
@@ -128,7 +127,7 @@ class MemoryStore:
                 if not isinstance(answer, Grant):
                     return answer
                 grant = answer._replace(notices=take_notices(chain))
-            self._holds[id_] = (chain, grant, owner, is_dispatched, self.now() + lease_s, about)
+            self._holds[id_] = (chain, grant, claim, is_dispatched, self.now() + lease_s)
         return grant
 
     def assess(self, claim: Claim) -> Answer:
@@ -149,13 +148,13 @@ class MemoryStore:
             hold = self._holds.get(reservation_id)
             if hold is None:
                 raise undispatchable(reservation_id)
-            self._holds[reservation_id] = (*hold[:3], True, *hold[4:])
+            self._holds[reservation_id] = (*hold[:3], True, hold[4])
 
     def extend(self, reservation_id: str, lease_s: float) -> None:
         """Let the hold live for *lease_s* more seconds from now."""
         with self._lock:
             if (hold := self._holds.get(reservation_id)) is not None:
-                self._holds[reservation_id] = (*hold[:4], self.now() + lease_s, hold[5])
+                self._holds[reservation_id] = (*hold[:4], self.now() + lease_s)
 
     def resolve(self, resolution: Resolution) -> Entry:
         """Book what the reservation truly took and append its entry; a repeat answers the first."""
@@ -167,7 +166,7 @@ class MemoryStore:
                 if (first := self._resolved.get(id_)) is not None:
                     return repeated_entry(first.entry, resolution)
                 return self._resolve_late(resolution)
-            chain, grant, *_ = hold
+            chain, grant, _, _, _ = hold
             chain.resolve(grant[1], amounts)
             # As `_append` does, without the call.
             self._resolved[id_] = resolution
@@ -250,7 +249,7 @@ class MemoryStore:
             return sum(
                 hold.grant.amounts.nanousd
                 for id_, hold in self._expired.items()
-                if hold.is_dispatched and _covers(where, id_, hold.about)
+                if hold.is_dispatched and _covers(where, id_, hold.claim.about)
             )
 
     def close(self) -> None:
@@ -301,8 +300,8 @@ class MemoryStore:
 
     def _held_by(self, owner: str) -> dict[str, Amounts]:
         held: dict[str, Amounts] = {}
-        for chain, grant, holder, *_ in tuple(self._holds.values()):
-            if is_of(holder, owner):
+        for chain, grant, claim, *_ in tuple(self._holds.values()):
+            if is_of(claim.owner, owner):
                 for key in chain.keys:
                     held[key] = held.get(key, _NOTHING).plus(grant.amounts)
         return held
