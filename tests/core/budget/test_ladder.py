@@ -192,3 +192,55 @@ def test_an_exact_count_is_not_used_for_another_tokenizer(open_desk: Open) -> No
 
     assert desk.billed_nanousd <= 1_500_000
     assert all(0 == entry.overage_nanousd for entry in desk.store.entries(ANY))
+
+
+# What is asked, what stands in for it, and what the body calls the output limit.
+DOORS: dict[str, tuple[str, str, str]] = {
+    "chat": ("gpt-4o", "gpt-4o-mini", "max_tokens"),
+    "chat stream": ("gpt-4o", "gpt-4o-mini", "max_tokens"),
+    "responses": ("gpt-4o", "gpt-4o-mini", "max_output_tokens"),
+    "responses stream": ("gpt-4o", "gpt-4o-mini", "max_output_tokens"),
+    "messages": ("claude-sonnet-4-6", "claude-haiku-4-5", "max_tokens"),
+    "messages stream": ("claude-sonnet-4-6", "claude-haiku-4-5", "max_tokens"),
+}
+
+
+def go(desk: Desk, budget: Budget, door: str) -> Any:
+    """Ask for 1,000 tokens of output through a door, and read the answer to its end."""
+    kind, _, streamed = door.partition(" ")
+    model, _, name = DOORS[door]
+    client = guard(desk.anthropic() if kind == "messages" else desk.openai(), budget)
+    asked: dict[str, Any] = {"model": model, name: 1000, "stream": bool(streamed)}
+    asked["input" if kind == "responses" else "messages"] = "hi" if kind == "responses" else HI
+    resource = {"chat": lambda: client.chat.completions, "messages": lambda: client.messages}
+    answer = resource.get(kind, lambda: client.responses)().create(**asked)
+    return list(answer) if streamed else answer
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_endpoint_goes_down_the_ladder(open_desk: Open, door: str) -> None:
+    """Where the model asked for does not fit and a cheaper one does, that one is sent with the limit unchanged."""
+    desk = open_desk(output_tokens=5)
+    model, cheaper, name = DOORS[door]
+    go(desk, Budget("$0.006", store=desk.store, downgrade={model: cheaper}), door)
+
+    assert [(cheaper, 1000)] == [(record.model, record.body[name]) for record in desk.sim.requests]
+    assert desk.billed_nanousd == desk.ledger_nanousd > 0
+    assert [(model, cheaper)] == [
+        (entry.subject.model, entry.model.removesuffix("-2024-07-18").removesuffix("-20251001"))
+        for entry in desk.store.entries(ANY)
+    ]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_endpoint_is_asked_for_less(open_desk: Open, door: str) -> None:
+    """Where no model fits whole, the output limit is lowered to what is left, and kept by the server."""
+    desk = open_desk(talkative=True)
+    budget = Budget("$0.006", store=desk.store)
+    go(desk, budget, door)
+    (record,) = desk.sim.requests
+    _, _, name = DOORS[door]
+
+    assert 256 <= record.body[name] < 1000
+    assert desk.billed_nanousd == desk.ledger_nanousd <= 6_000_000
+    assert {} == desk.reserved()
