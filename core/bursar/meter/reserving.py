@@ -308,8 +308,11 @@ class Reserving:
         asked, is_ours = open_question(self.store, refusal.key, self.owner)
         if not is_ours:
             return (yield from asked.wait(self._ticket(refusal.key)))
-        self.asked += 1
         try:
+            if self._has_other_limit(refusal):
+                # Somebody else's question was answered since the refusal: that one need not be put again.
+                return True
+            self.asked += 1
             answer: Any = yield Question(on_exceed, exceeded)
             has_room = self._has_room(refusal, answer)
             asked.is_refused = not has_room
@@ -320,11 +323,16 @@ class Reserving:
     def _has_room(self, refusal: Refusal, answer: Any) -> bool:  # noqa: ANN401 - what a user's function returned
         if answer is None or answer is False:
             # A function may have set budget.limit itself and returned nothing: see whether that made room.
-            state = self.store.state(refusal.key)
-            return state is not None and state.limits[refusal.unit] != refusal.limit
+            return self._has_other_limit(refusal)
         if answer is not True:
             self._set_limit(refusal, answer)
         return True
+
+    def _has_other_limit(self, refusal: Refusal) -> bool:
+        """Whether the limit that a call was refused by has been changed since."""
+        state = self.store.state(refusal.key)
+        # A unit without a limit is refused by an account that is latched: as if by a limit of zero.
+        return state is not None and (state.limits[refusal.unit] or 0) != refusal.limit
 
     def _ticket(self, key: str) -> Ticket:
         loop = asyncio.get_running_loop() if self.plan.is_async else None

@@ -17,6 +17,7 @@ from openai.types.chat import ChatCompletion
 
 import bursar
 from bursar import Budget, BudgetExceeded
+from bursar.simulator import Answer
 
 if TYPE_CHECKING:
     from tests.core.budget.conftest import Desk, Open, RushTasks, RushThreads
@@ -341,4 +342,18 @@ def test_a_notice_that_raises_holds_nothing(desk: Desk) -> None:
     assert 0 == desk.sim.arrived
     # It is told once, and the next call goes through.
     desk.run(tasks.chat.completions.create(**ASK))
+    assert 1 == desk.sim.arrived
+
+
+def test_a_latched_account_without_a_limit_in_dollars_asks_once(open_desk: Open) -> None:
+    """A function that makes no room for an account that is latched in another unit is not asked again."""
+    desk = open_desk(script={"writer": Answer(input_tokens=5_000)})
+    asked: list[BudgetExceeded] = []
+    budget = Budget(tokens=1_000, store=desk.store, on_exceed=asked.append)
+    client = guard(desk.openai(), budget)
+    client.chat.completions.create(**ASK, user="writer")
+    with pytest.raises(BudgetExceeded):
+        client.chat.completions.create(**ASK, user="writer")
+
+    assert 1 == len(asked)
     assert 1 == desk.sim.arrived
