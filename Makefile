@@ -6,7 +6,7 @@ SYNC = $(PYTHON) .ci/sync.py --all-extras
 
 ENVIRONMENTS = $(PYTHON) .ci/environments.py
 
-.PHONY: demo test test-core test-frameworks bench lint lock clean
+.PHONY: demo test test-core test-frameworks test-floors bench lint lock clean
 
 demo:  ## four roles of agents against a local provider: no key, no network
 	@$(SYNC) --inexact --no-dev
@@ -20,6 +20,9 @@ test-core:  ## all that needs no framework
 
 test-frameworks:  ## each framework's adapter, with the oldest and the newest versions, each in an environment of its own
 	@$(ENVIRONMENTS) test
+
+test-floors:  ## guarded clients with the oldest SDKs that are allowed, those between, and the newest
+	@$(PYTHON) .ci/floors.py
 
 bench:  ## time and memory, against floors measured in the same run
 	@$(SYNC) --inexact --no-dev --group test

@@ -17,7 +17,8 @@ No message holds a prompt, a completion, a header or a key.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -86,6 +87,18 @@ class BudgetExceeded(BursarError):
         self.model = model
         self.run_id = run_id
         self.workflow = workflow
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As an exception is copied by its message alone, it could not come back from a pool of processes.
+        make = partial(
+            type(self),
+            details=self.details,
+            agent=self.agent,
+            model=self.model,
+            run_id=self.run_id,
+            workflow=self.workflow,
+        )
+        return make, self.args
 
 
 class UnknownPrice(BursarError):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bursar.account import Account, Balance, Chain
-    from bursar.entry import Entry
+    from bursar.entry import Entry, Subject
 
 
 class Shrink(NamedTuple):
@@ -69,6 +69,8 @@ class Claim(NamedTuple):
         heeds_downgrade: Whether an account past its downgrade threshold answers `Armed`.
 
         is_forced: Hold it even past a limit; the caller chose to be warned instead of refused.
+
+        about: Whose call it is, by which a report finds what it is presumed to have spent if its end is never told.
     """
 
     id: str
@@ -80,6 +82,7 @@ class Claim(NamedTuple):
     is_dispatched: bool = False
     heeds_downgrade: bool = False
     is_forced: bool = False
+    about: Subject | None = None
 
 
 class Notice(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
+from copy import copy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -14,7 +15,7 @@ from bursar.errors import BudgetExceeded, StoreError
 from bursar.ids import new_id
 from bursar.ledger.report import Report
 from bursar.money import Money, parse_usd, to_usd
-from bursar.scope import current_agent, current_run
+from bursar.scope import current_agent, current_run, leave
 from bursar.store import Where
 from bursar.usage import Usage
 
@@ -96,8 +97,11 @@ class Run:
     def __init__(
         self, budget: Budget | None, workflow: str, *, id: str | None = None, title: str | None = None
     ) -> None:
-        if not workflow:
-            msg = "a workflow's name must not be empty"
+        if not isinstance(workflow, str) or not workflow.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+            msg = f"a workflow's name must be a text that is not empty, not {workflow!r}"
+            raise ValueError(msg)
+        if id is not None and (not isinstance(id, str) or not id.strip()):  # pyright: ignore[reportUnnecessaryIsInstance]
+            msg = f"a run's id must be a text that is not empty, not {id!r}; leave it out for a new one"
             raise ValueError(msg)
         self.id = id or new_id()
         self.workflow = workflow
@@ -127,7 +131,7 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._token is not None:
-            current_run.reset(self._token)
+            leave(current_run, self._token, self)
             self._token = None
         self.close()
 
@@ -272,15 +276,8 @@ class Run:
             BudgetExceeded: A call was refused, even where a framework turned that into text.
         """
         if self._refusals:
-            first = self._refusals[0]
-            raise BudgetExceeded(
-                str(first),
-                details=first.details,
-                agent=first.agent,
-                model=first.model,
-                run_id=first.run_id,
-                workflow=first.workflow,
-            )
+            # A copy: the first one may be on its way somewhere else, with the traceback of that.
+            raise copy(self._refusals[0])
 
     def record(self, cost: Money, *, agent: str | None = None, what: str = "tool") -> Entry:
         """

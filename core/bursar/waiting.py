@@ -2,7 +2,8 @@
 Waiting for a busy account: first come, first served, for threads and tasks alike.
 
 A caller waits in the queue of the account that was too full.  Only the head of a queue tries again, so that a large
-call is not starved by small ones that slip past it.
+call is not starved by small ones that slip past it.  A call that blocks its thread stands before the tasks of that
+thread: none of them could go on, nor let it pass, before it does.
 """
 
 from __future__ import annotations
@@ -23,12 +24,18 @@ if TYPE_CHECKING:
 class Ticket:
     """A place in one queue; set when its holder is to look again."""
 
-    __slots__ = ("_event", "_future", "key")
+    __slots__ = ("_event", "_future", "key", "owner")
 
-    def __init__(self, key: str, future: asyncio.Future[None] | None = None) -> None:
+    def __init__(self, key: str, owner: str, future: asyncio.Future[None] | None = None) -> None:
         self.key = key
+        self.owner = owner
         self._future = future
         self._event = threading.Event() if future is None else None
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the holder blocks its thread while it waits."""
+        return self._event is not None
 
     @property
     def is_set(self) -> bool:
@@ -100,11 +107,15 @@ class Waiters:
         # Read without the lock: who comes in the same instant is neither before nor after.
         return next((key for key in keys if key in self.queues), None)
 
-    def join(self, key: str, *, in_loop: bool = False) -> Ticket:
-        """Take the last place in the queue of the account *key*."""
-        ticket = Ticket(key, asyncio.get_running_loop().create_future() if in_loop else None)
+    def join(self, key: str, owner: str, *, in_loop: bool = False) -> Ticket:
+        """Take the last place in the queue of the account *key*, or that before the tasks of a blocked thread."""
+        ticket = Ticket(key, owner, asyncio.get_running_loop().create_future() if in_loop else None)
         with self._lock:
-            self.queues.setdefault(key, deque()).append(ticket)
+            queue = self.queues.setdefault(key, deque())
+            places = (
+                place for place, other in enumerate(queue) if ticket.blocks and is_of(other.owner, owner)
+            )
+            queue.insert(next(places, len(queue)), ticket)
         return ticket
 
     def is_head(self, ticket: Ticket) -> bool:

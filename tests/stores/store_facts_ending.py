@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from store_parts import START_S, Clock, account, amounts_of, claim, entry, granted, releasing, settling
+from store_parts import (
+    START_S,
+    Clock,
+    account,
+    amounts_of,
+    claim,
+    entry,
+    granted,
+    releasing,
+    settling,
+    subject,
+)
 
 from bursar.account import Amounts, Limits
+from bursar.entry import Agent
 from bursar.errors import ReservationConflict
 from bursar.ids import new_id
 from bursar.reservation import Refusal
@@ -114,6 +128,37 @@ class EndingFacts:
         answer = store.reserve(claim(run, owner="another"))
         assert isinstance(answer, Refusal)
         assert (answer.reason, answer.spent) == ("broke", 100)
+
+    def test_what_is_presumed_spent_is_told_by_whose_it_is(self, store: Store, clock: Clock) -> None:
+        """Of a report on one run, workflow, agent or time, it is what the calls of just that may have cost."""
+        for number, (run_id, workflow, name) in enumerate(
+            [("run-1", "triage", "writer"), ("run-2", "triage", "planner"), ("run-2", "summary", "planner")]
+        ):
+            about = subject(run_id=run_id, workflow=workflow, agent=Agent(name=name))
+            options: dict[str, Any] = {"lease_s": _LEASE_S, "is_dispatched": True, "about": about}
+            store.reserve(claim(account("run", None), nanousd=10**number, **options))
+        store.reserve(claim(account("run", None), nanousd=1_000, lease_s=_LEASE_S, is_dispatched=True))
+        clock.advance(_LEASE_S)
+        store.expire()
+
+        def presumed(**conditions: Any) -> int:
+            return store.presumed_nanousd(Where(**conditions))
+
+        assert (1_111, 1) == (presumed(), presumed(run_ids=("run-1",)))
+        assert (110, 11) == (presumed(run_ids=("run-2",)), presumed(workflow="triage"))
+        assert (110, 10) == (presumed(agent="planner"), presumed(agent="planner", workflow="triage"))
+        assert (1_111, 0) == (presumed(since_s=START_S), presumed(since_s=START_S + 7_200))
+
+    def test_a_lowered_hold_is_presumed_spent_by_whose_it_is(self, store: Store, clock: Clock) -> None:
+        """Also where the hold was taken in sight of a limit."""
+        about = subject(run_id="run-1")
+        options: dict[str, Any] = {"lease_s": _LEASE_S, "is_dispatched": True, "about": about}
+        granted(store.reserve(claim(account("run", 100, warn_at_ppm=(500_000,)), **options)))
+        clock.advance(_LEASE_S)
+        store.expire()
+
+        assert 100 == store.presumed_nanousd(Where(run_ids=("run-1",)))
+        assert 0 == store.presumed_nanousd(Where(run_ids=("run-2",)))
 
     def test_an_orphan_claimed_as_dispatched_is_presumed_spent(self, store: Store, clock: Clock) -> None:
         """A claim may say beforehand that its request is sent at once."""
@@ -235,7 +280,7 @@ class EndingFacts:
         run = account("run", 150)
         asked, orphan = claim(run), claim(run)
         store.reserve(asked)
-        ticket = store.waiters.join(run.key)
+        ticket = store.waiters.join(run.key, "b")
         woken: list[bool] = []
 
         def look() -> None:

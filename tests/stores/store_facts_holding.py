@@ -82,11 +82,20 @@ class HoldingFacts:
         """A thread that blocks owns what its tasks hold; a task may wait for what another task holds."""
         run = account("run", 150)
         granted(store.reserve(claim(run, owner="1:2:3")))
-        answers = [store.reserve(claim(run, owner=owner)) for owner in ("1:2:", "1:2:4", "1:25:", "1:2")]
+        owners = ("1:2:", "1:2:4/", "1:2:4", "1:25:", "1:2", "1:25:3/")
+        answers = [store.reserve(claim(run, owner=owner)) for owner in owners]
 
-        assert [("broke", True), ("busy", False), ("busy", False), ("busy", False)] == [
+        assert [("broke", True)] * 2 + [("busy", False)] * 4 == [
             (answer.reason, answer.own_holds) for answer in answers if isinstance(answer, Refusal)
         ]
+
+    def test_a_task_does_not_wait_for_what_it_holds_by_a_call_that_blocks(self, store: Store) -> None:
+        """What a task holds is its own, whether or not the call that took it blocked the thread."""
+        run = account("run", 150)
+        granted(store.reserve(claim(run, owner="1:2:3/")))
+        answers = [store.reserve(claim(run, owner=owner)) for owner in ("1:2:3", "1:2:33")]
+
+        assert ["broke", "busy"] == [answer.reason for answer in answers if isinstance(answer, Refusal)]
 
     def test_busy_within_broke_is_broke(self, store: Store) -> None:
         """Waiting for a busy inner account is no use if an outer one is broke."""

@@ -130,6 +130,26 @@ class LedgerFacts:
         assert ["run-2", "run-3"] == ids(since_s=START_S + 2 * _HOUR_S + 1)
         assert ["run-0"] == ids(run_ids=("run-0", "nobody"))
 
+    @pytest.mark.parametrize("by", ["agent", "workflow", "model", "run", "day", None])
+    def test_sums_of_one_agent_leave_the_others_out(self, store: Store, by: Any) -> None:
+        """What one agent spent is told apart in every grouping, in entries and in runs."""
+        for number, (name, run_id) in enumerate([("writer", "1"), ("planner", "1"), ("planner", "2")]):
+            about = subject(run_id=f"run-{run_id}", agent=Agent(name=name))
+            store.record(entry(new_id(START_S), 7 + number, about=about))
+
+        narrowed: list[dict[str, Any]] = [
+            {},
+            {"since_s": START_S},
+            {"run_ids": ("run-1", "run-2")},
+            {"workflow": "triage"},
+        ]
+        for conditions in narrowed:
+            where = Where(agent="writer", **conditions)
+            assert [(7, 1)] == [totals[:2] for _, totals in store.totals(by, where)]
+            assert ["writer"] == [found.subject.agent.name for found in store.entries(where)]
+            assert [("run-1", 7, 1)] == [(row.run.id, *row.totals[:2]) for row in store.runs(where)]
+        assert [17, 0] == [store.totals(None, Where(agent=name))[0][1][0] for name in ("planner", "nobody")]
+
     def test_a_run_that_nobody_opened_is_implied(self, store: Store) -> None:
         """Entries make their run known; opening it later gives it its own start."""
         store.record(entry(new_id(START_S), 7, about=subject(run_id="run-1")))

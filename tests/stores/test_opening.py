@@ -89,6 +89,26 @@ def test_a_store_that_is_not_there_yet_is_said_so(scheme: str) -> None:
     assert "s3cret" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:planted@host/0",
+        "redis://me:pla/nted@ho@st/0",
+        "postgresql://host/db?password=planted",
+        "sqlite://me:planted@host/x",
+        "sqlite:///x.db?key=planted",
+        "mysql://me:planted@host",
+    ],
+)
+def test_no_error_shows_a_password(url: str) -> None:
+    """A URL is shown without who signs in and without options."""
+    with pytest.raises(ValueError, match="store ") as caught:
+        open_store(url)
+
+    assert "planted" not in str(caught.value)
+    assert "nted" not in str(caught.value)
+
+
 def test_a_store_plugs_in_by_its_scheme() -> None:
     """A later store registers its scheme and is opened once for each name."""
     opened: list[MemoryStore] = []

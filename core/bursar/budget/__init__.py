@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Literal
 from bursar.account import Account, Limits
 from bursar.allotment import Share, split
 from bursar.budget.arguments import (
+    check_takes_one,
     checked_agents,
     parse_allotments,
     parse_at_least,
     parse_limits,
     parse_min_output_tokens,
+    parse_name,
     parse_on_exceed,
     parse_on_store_failure,
+    parse_store,
 )
 from bursar.budget.declared import Declared, Scope
 from bursar.errors import UnknownAgent
@@ -118,9 +121,10 @@ class Budget:
         on_store_failure: Literal["closed", "open"] = "closed",
         oversubscribe: bool = False,
     ) -> None:
-        _check_name(name)
+        self.name = parse_name(name, "a budget's name")
         _check_within(within)
-        self.name = name
+        if on_notice is not None:
+            check_takes_one(on_notice, "on_notice", "a Notice")
         self.per: Per = parse_per(per)
         self.within = within
         self.policy = Policy(
@@ -135,7 +139,7 @@ class Budget:
         )
         self._limits = parse_limits(limit, tokens=tokens, calls=calls, attempts=attempts)
         self._agents = _parse_agents(agents, self._limits, oversubscribe=oversubscribe)
-        self._store = store
+        self._store = parse_store(store)
         self._lock = threading.RLock()
         self._declared = Declared()
         self._standing: Run | None = None
@@ -331,12 +335,6 @@ def _account(key: str, name: str, limits: Limits, policy: Policy) -> Account:
         warn_at_ppm=policy.warn_at_ppm,
         downgrade_at_ppm=policy.downgrade_at_ppm,
     )
-
-
-def _check_name(name: object) -> None:
-    if name is not None and (not isinstance(name, str) or not name.strip()):
-        msg = f"a budget's name must be a text that is not empty, not {name!r}; leave it out for none"
-        raise ValueError(msg)
 
 
 def _check_within(within: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from fractions import Fraction
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bursar.account import Limits
 from bursar.allotment import Share, parse_share
 from bursar.money import format_usd, parse_usd
+from bursar.store import Store
 
 if TYPE_CHECKING:
     from bursar.policy import OnExceed
@@ -79,10 +81,62 @@ def parse_on_exceed(on_exceed: Any) -> OnExceed:  # noqa: ANN401 - unchecked yet
 
     Raises:
         ValueError: It is none of the words, and no function.
+        TypeError: It is a function that cannot be called with one argument.
     """
-    if callable(on_exceed) or on_exceed in ("raise", "stop", "warn"):
+    if callable(on_exceed):
+        check_takes_one(on_exceed, "on_exceed", "the BudgetExceeded")
+        return cast("OnExceed", on_exceed)
+    if isinstance(on_exceed, str) and on_exceed in {"raise", "stop", "warn"}:
         return cast("OnExceed", on_exceed)
     msg = f'on_exceed must be "raise", "stop", "warn" or a function, not {on_exceed!r}'
+    raise ValueError(msg)
+
+
+def check_takes_one(function: object, what: str, argument: str) -> None:
+    """
+    Check that *function* can be called with one argument, now and not when it is needed.
+
+    Raises:
+        TypeError: It cannot.
+    """
+    if not callable(function):
+        msg = f"{what} must be a function that takes {argument}, not {function!r}"
+        raise TypeError(msg)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        # Some that are built in do not say.
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        msg = f"{what} is called with one argument, {argument}, and {function!r} does not take it: {error}"
+        raise TypeError(msg) from None
+
+
+def parse_store(store: object) -> Store | str | None:
+    """
+    Return what accounts and ledger are to be kept in.
+
+    Raises:
+        TypeError: It is neither a URL nor a store.
+    """
+    if store is None or isinstance(store, str | Store):
+        return store
+    msg = f'store must be a URL such as "sqlite:///ledger.db", or an open store, not {type(store).__name__}'
+    raise TypeError(msg)
+
+
+def parse_name(name: object, what: str) -> str | None:
+    """
+    Return a name that the user gave, or None where he gave none.
+
+    Raises:
+        ValueError: It is empty, or no text.
+    """
+    if name is None or (isinstance(name, str) and name.strip()):
+        return name
+    msg = f"{what} must be a text that is not empty, not {name!r}; leave it out for none"
     raise ValueError(msg)
 
 

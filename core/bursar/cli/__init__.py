@@ -6,6 +6,7 @@ Exit codes: 0, 1 for a failure that is told on stderr, 2 for a command line that
 
 from __future__ import annotations
 
+import errno
 import gc
 from importlib import import_module
 from typing import Final
@@ -52,6 +53,11 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BursarError as error:
+            raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                # Who reads has seen enough: click ends quietly then.
+                raise
             raise click.ClickException(str(error)) from error
         finally:
             if was_collecting:

@@ -22,6 +22,8 @@ Record = dict[str, Any]
 """One row for programs: dollars as decimal text, counts as numbers, None where nothing is known."""
 
 _WIDTH_OF_A_PIPE: Final = 120
+_WIDTH_LEAST: Final = 40
+"""Where a terminal is narrower, lines are broken by it, and no figure is cut short."""
 
 TOTALS_FIELDS: Final = (
     "cost_usd",
@@ -45,8 +47,10 @@ def console() -> Console:
     """Return the console on stdout: plain and wide where it is not a terminal, unless COLUMNS says how wide."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _WIDTH_OF_A_PIPE
-    return Console(width=width, highlight=False, markup=False, emoji=False)
+    found = Console(highlight=False, markup=False, emoji=False)
+    is_told = sys.stdout.isatty() or os.environ.get("COLUMNS")
+    found.width = max(found.width, _WIDTH_LEAST) if is_told else _WIDTH_OF_A_PIPE
+    return found
 
 
 def usd(nanousd: int) -> str:

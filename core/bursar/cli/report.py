@@ -140,7 +140,7 @@ class _Found:
             document["workflows"] = [
                 {"workflow": row.workflow, **_statistics(row)} for row in self.report.runs
             ]
-        document["presumed_usd"] = usd(self.store.presumed_nanousd(Where()))
+        document["presumed_usd"] = usd(self.report.presumed_nanousd)
         return document
 
     def show(self, *, is_filtered: bool) -> None:
@@ -148,7 +148,7 @@ class _Found:
         from rich.text import Text
 
         out = console()
-        presumed_nanousd = self.store.presumed_nanousd(Where())
+        presumed_nanousd = self.report.presumed_nanousd
         if not any(self.whole) and not presumed_nanousd:
             out.print(Text(self._nothing(is_filtered=is_filtered)), soft_wrap=True)
             return
@@ -182,7 +182,7 @@ class _Found:
         if presumed_nanousd:
             parts.append(
                 Text(
-                    f"presumed spent: {format_usd(presumed_nanousd)}, the most that calls of this ledger can have cost "
+                    f"presumed spent: {format_usd(presumed_nanousd)}, the most that calls can have cost "
                     "that were sent and never heard of again; not in the figures above"
                 )
             )

@@ -11,6 +11,7 @@ import inspect
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from bursar.budget import Budget
+from bursar.budget.arguments import parse_name, parse_store
 from bursar.clients.guarded import guard_client
 from bursar.clients.sdk import sdk_of
 from bursar.payer import Payer
@@ -140,7 +141,9 @@ def guard(
     if own is not None and inspect.iscoroutinefunction(own.policy.on_exceed) and not sdk.is_async:
         msg = "on_exceed is an async function, but the client is not async; use an async client or a plain function"
         raise TypeError(msg)
-    named_store = open_store(store) if isinstance(store, str) else store
+    kept_in = parse_store(store)
+    named_store = open_store(kept_in) if isinstance(kept_in, str) else kept_in
+    label, agent = parse_name(label, "label"), parse_name(agent, "agent")
     payer = Payer(
         own,
         agent=agent if agent is not None else label,

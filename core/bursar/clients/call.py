@@ -35,6 +35,11 @@ _MAYBE_BILLED: Final = frozenset({504, 524})
 """Answers of a gateway that gave up waiting while the provider may have gone on; other errors are not billed."""
 
 
+_NOT_UNDERSTOOD: Final = frozenset({400, 422})
+_takes_no_usage: Final[set[str]] = set()
+"""Hosts that refuse a stream's `include_usage`, as some that only speak OpenAI's format do; not asked twice."""
+
+
 class GuardedCall:
     """
     Follows one call through the SDK.
@@ -68,8 +73,9 @@ class GuardedCall:
         dropped.do_all()
         booking = payer.booking()
         if self.endpoint is not None and not self._body:
+            # By its name: a URL that the caller wrote may hold a key.
             found = Unmetered(
-                str(options.url), "its body is no JSON object that can be read before it is sent"
+                self.endpoint.name, "its body is no JSON object that can be read before it is sent"
             )
         if isinstance(found, Unmetered):
             plan = self._unmetered_plan(found, booking, provider=sdk.provider(client), is_async=sdk.is_async)
@@ -186,6 +192,21 @@ class GuardedCall:
             200, headers={"content-type": "text/event-stream"}, content=content, request=request
         )
 
+    def without_usage(self, error: Exception) -> Any:
+        """Return the options without the usage that only bursar asked for, if *error* is about just that, or None."""
+        status, said = getattr(error, "status_code", None), str(getattr(error, "body", "") or error)
+        if not self._hides_usage or status not in _NOT_UNDERSTOOD or "stream_options" not in said:
+            return None
+        _takes_no_usage.add(self._host)
+        self._hides_usage = False
+        self._failure = _failure_of_status(status)
+        options = self._options.model_copy()
+        options.json_data = {key: value for key, value in self._sent_body.items() if key != "stream_options"}
+        if "stream_options" in self._body:
+            options.json_data["stream_options"] = self._body["stream_options"]
+        self._sent_body = options.json_data
+        return options
+
     def _take_failure(self) -> tuple[bool, str]:
         # Of an attempt that failed in a way nobody told us, it must be presumed that it was billed.
         failure, self._failure = self._failure or (True, "unknown"), None
@@ -218,7 +239,7 @@ class GuardedCall:
             )
             assert lowered is not None  # noqa: S101 (can_shrink asked for less before the hold was taken)
             body = lowered
-        if self._ask.stream:
+        if self._ask.stream and self._host not in _takes_no_usage:
             body, self._hides_usage = endpoint.with_stream_usage(body)
         if body is self._body:
             return self._options

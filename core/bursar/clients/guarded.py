@@ -126,7 +126,12 @@ class _SyncGuard(_Guard):
             if call is None:
                 return super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
             fitted = call.reserve()
-            answer = super().request(cast_to, fitted, stream=stream, stream_cls=stream_cls)
+            try:
+                answer = super().request(cast_to, fitted, stream=stream, stream_cls=stream_cls)
+            except Exception as error:
+                if (plain := call.without_usage(error)) is None:
+                    raise
+                answer = super().request(cast_to, plain, stream=stream, stream_cls=stream_cls)
         except BudgetExceeded as exceeded:
             if call is None:
                 raise
@@ -178,7 +183,12 @@ class _AsyncGuard(_Guard):
             if call is None:
                 return await super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
             fitted = await call.areserve()
-            answer = await super().request(cast_to, fitted, stream=stream, stream_cls=stream_cls)
+            try:
+                answer = await super().request(cast_to, fitted, stream=stream, stream_cls=stream_cls)
+            except Exception as error:
+                if (plain := call.without_usage(error)) is None:
+                    raise
+                answer = await super().request(cast_to, plain, stream=stream, stream_cls=stream_cls)
         except BudgetExceeded as exceeded:
             if call is None:
                 raise

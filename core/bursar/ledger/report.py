@@ -66,6 +66,7 @@ class Report:
         self._store = store
         self._where = where
         self.totals = next((totals for _, totals in store.totals(None, where)), Totals())
+        self.presumed_nanousd = store.presumed_nanousd(where)
         self._by: dict[By, list[tuple[str, Totals]]] = {
             "agent": store.totals("agent", where),
             "model": store.totals("model", where),
@@ -111,6 +112,11 @@ class Report:
     def estimated(self) -> Decimal:
         """Dollars that are estimated, or a bound, because the provider did not say."""
         return to_usd(self.totals.estimated_nanousd)
+
+    @property
+    def presumed(self) -> Decimal:
+        """Dollars that calls may have cost that were sent and never heard of again; not in the other figures."""
+        return to_usd(self.presumed_nanousd)
 
     @property
     def by_agent(self) -> dict[str, Decimal]:

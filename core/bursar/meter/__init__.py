@@ -16,10 +16,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bursar.account import Amounts
-from bursar.billing import Bill, bill, describe
+from bursar.billing import Bill, bill
 from bursar.entry import Entry, Subject
 from bursar.errors import BudgetExceeded, StoreError
 from bursar.ids import new_id
+from bursar.meter.cut import bound_bill, seen_bill
 from bursar.meter.observer import Observer
 from bursar.meter.pausing import adrive, drive
 from bursar.meter.plan import Plan
@@ -72,7 +73,7 @@ class Meter:
             fingerprint=plan.fingerprint,
             is_repeat=bool(plan.fingerprint) and run.is_repeat(plan.agent.name, plan.fingerprint),
         )
-        self._reserving = Reserving(plan, self._owner, call_id=self._subject.call_id)
+        self._reserving = Reserving(plan, self._owner, self._subject)
         self._sent_s: float | None = None
         self._observed: Receipt | None = None
         self._has_inner = False
@@ -104,11 +105,7 @@ class Meter:
 
     async def areserve(self) -> Held:
         """Do as `reserve` does, without blocking the other tasks of this thread."""
-        try:
-            self.held = await adrive(self._first())
-        except (BudgetExceeded, StoreError) as error:
-            self.held = self._instead(error)
-        return self.held
+        return await self._atake(self._first)
 
     def dispatch(self) -> None:
         """
@@ -144,12 +141,8 @@ class Meter:
 
     async def aretry(self, *, is_billed: bool, reason: str) -> None:
         """Do as `retry` does, without blocking the other tasks of this thread."""
-        if (steps := self._next(is_billed=is_billed, reason=reason)) is None:
-            return
-        try:
-            self.held = await adrive(steps)
-        except (BudgetExceeded, StoreError) as error:
-            self.held = self._instead(error)
+        if (steps := self._next(is_billed=is_billed, reason=reason)) is not None:
+            await self._atake(lambda: steps)
 
     def now_s(self) -> float:
         """Return the seconds that leases and durations are measured in."""
@@ -179,13 +172,15 @@ class Meter:
         if not self.plan.is_metered:
             return self._resolve("ok", Bill(None, "unknown", self._model, Usage()))
         found = bill(seen, provider=self.plan.provider, model=self._model)
-        if found.nanousd is None and self._is_priced:
-            return self._resolve("ok", self._at_bound(found.model, found.usage))
+        if found.nanousd is None and self.held is not None and self.held.bound.price is not None:
+            return self._resolve("ok", bound_bill(self.held, found.model, found.usage))
         return self._resolve("ok", found)
 
     def abort(self, receipt: Receipt, output_tokens: int | None, *, reason: str = "") -> Entry | None:
         """
         Book a call that was cut, dropped or cancelled: it is paid.
+
+        What was seen of a model that reasons unseen is the least it can have cost: the whole bound is booked.
 
         Args:
             receipt: What was reported before the end.
@@ -197,16 +192,22 @@ class Meter:
             return None
         reported = bill(receipt, provider=self.plan.provider, model=self._model)
         if output_tokens is None and receipt.usage is None:
-            return self._resolve("aborted", self._at_bound(reported.model, reported.usage), reason=reason)
-        seen = self._estimated(receipt, output_tokens or 0)
+            return self._resolve(
+                "aborted", bound_bill(self.held, reported.model, reported.usage), reason=reason
+            )
+        seen = seen_bill(self.plan, self.held, receipt, output_tokens or 0)
         known = reported if (reported.nanousd or 0) >= (seen.nanousd or 0) else seen
         if known.nanousd is not None:
-            known = known._replace(source="stated" if known.source == "stated" else "estimated")
+            known = known._replace(
+                source=known.source if known.source in {"stated", "bound"} else "estimated"
+            )
         return self._resolve("aborted", known, reason=reason)
 
     def estimate(self, receipt: Receipt, output_tokens: int) -> Entry | None:
         """Book a call that came to its end and reported no usage: what was sent and what was seen, marked so."""
-        return None if self.held is None else self._resolve("ok", self._estimated(receipt, output_tokens))
+        if self.held is None:
+            return None
+        return self._resolve("ok", seen_bill(self.plan, self.held, receipt, output_tokens))
 
     def fail(self, reason: str, *, is_billed: bool) -> Entry | None:
         """
@@ -222,7 +223,7 @@ class Meter:
         if self._sent_s is None:
             return self.release()
         if is_billed:
-            return self._resolve("aborted", self._at_bound(self._model, Usage()), reason=reason)
+            return self._resolve("aborted", bound_bill(self.held, self._model, Usage()), reason=reason)
         return self._resolve("error", Bill(0, "none", self._model, Usage()), reason=reason)
 
     def release(self) -> Entry | None:
@@ -232,10 +233,6 @@ class Meter:
     @property
     def _model(self) -> str:
         return self.plan.ask.model if self.held is None else self.held.bound.model
-
-    @property
-    def _is_priced(self) -> bool:
-        return self.held is not None and self.held.bound.price is not None
 
     def _first(self) -> Generator[Step, Any, Held]:
         journal_for(self.plan.run.store).replay_if_any()
@@ -248,7 +245,7 @@ class Meter:
         self.plan.run.store.waiters.drop_hold(self._owner)
         if is_billed:
             resolution = self._resolution(
-                held, "aborted", self._bound_bill(held, held.bound.model, Usage()), reason
+                held, "aborted", bound_bill(held, held.bound.model, Usage()), reason
             )
         else:
             resolution = self._resolution(held, "error", Bill(0, "none", held.bound.model, Usage()), reason)
@@ -269,10 +266,25 @@ class Meter:
 
     def _take(self, take: Callable[[], Held]) -> Held:
         try:
-            self.held = take()
+            return self._taken(take())
         except (BudgetExceeded, StoreError) as error:
-            self.held = self._instead(error)
-        return self.held
+            return self._taken(self._instead(error))
+
+    async def _atake(self, steps: Callable[[], Generator[Step, Any, Held]]) -> Held:
+        try:
+            return self._taken(await adrive(steps()))
+        except (BudgetExceeded, StoreError) as error:
+            return self._taken(self._instead(error))
+
+    def _taken(self, held: Held) -> Held:
+        self.held = held
+        try:
+            self._reserving.tell(held.notices)
+        except BaseException:
+            # The user's own function raised: nothing is sent.
+            self.release()
+            raise
+        return held
 
     def _instead(self, error: BudgetExceeded | StoreError) -> Held:
         """Return what stands for a hold that could not be had, or raise."""
@@ -360,32 +372,6 @@ class Meter:
             price=found.price,
         )
         return Resolution(entry, amounts)
-
-    def _at_bound(self, model: str, usage: Usage) -> Bill:
-        assert self.held is not None  # noqa: S101 (asked only while something is held)
-        return self._bound_bill(self.held, model, usage)
-
-    def _bound_bill(self, held: Held, model: str, usage: Usage) -> Bill:
-        price = held.bound.price
-        if price is None:
-            return Bill(None, "unknown", model, usage)
-        return Bill(held.amounts.nanousd, "bound", model, usage, describe(price))
-
-    def _estimated(self, receipt: Receipt, output_tokens: int) -> Bill:
-        """Price what was sent and what was seen of the answer, never above what was held for it."""
-        assert self.held is not None  # noqa: S101 (asked only while something is held)
-        held, price = self.held, self.held.bound.price
-        input_tokens = receipt.usage.input_tokens if receipt.usage is not None else 0
-        if not input_tokens:
-            counted = self.plan.count_input()
-            input_tokens = (
-                held.bound.input_tokens if counted is None else min(counted, held.bound.input_tokens)
-            )
-        usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
-        if price is None:
-            return Bill(None, "unknown", self._model, usage)
-        cost = min(held.bound.nanousd_of(input_tokens, output_tokens), held.amounts.nanousd)
-        return Bill(cost, "estimated", receipt.model or self._model, usage, describe(price))
 
 
 def _tell_overage(entry: Entry) -> None:

@@ -7,6 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, Final
 
 from bursar.meter.pausing import Pause
+from bursar.scope import is_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -23,18 +24,27 @@ class Asked:
     One question that is being put to the user, and the calls that wait for its answer.
 
     Attributes:
+        owner: Who puts it.
+
         is_over: Whether it is answered, or was given up.
 
         is_refused: Whether the answer was no, which then holds for all that waited for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
         self.is_over = False
         self.is_refused = False
         self._waiting: list[Ticket] = []
 
     def wait(self, ticket: Ticket) -> Generator[Step, object, bool]:
-        """Yield until the question is over, and return whether to look again."""
+        """
+        Yield until the question is over, and return whether to look again.
+
+        A call that blocks cannot wait for a task of its own thread to be answered: to that one, the answer is no.
+        """
+        if ticket.blocks and is_of(self.owner, ticket.owner):
+            return False
         with _lock:
             self._waiting.append(ticket)
         while not self.is_over:
@@ -50,14 +60,14 @@ class Asked:
             ticket.wake()
 
 
-def open_question(store: Store, key: str) -> tuple[Asked, bool]:
+def open_question(store: Store, key: str, owner: str) -> tuple[Asked, bool]:
     """Return the question that is being put about the account *key*, and whether it is the caller's to put."""
     with _lock:
         questions = _questions.setdefault(store, {})
         asked = questions.get(key)
         if asked is not None and not asked.is_over:
             return asked, False
-        asked = questions[key] = Asked()
+        asked = questions[key] = Asked(owner)
         return asked, True
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bursar.wire.reasoning import hides_reasoning
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -62,6 +64,19 @@ class Plan:
     is_metered: bool = True
     is_sent_at_once: bool = True
     is_async: bool = False
+
+    def hides_output(self, *models: str) -> bool:
+        """
+        Whether an answer by a model of these names may hold output that is billed and not shown.
+
+        Of such an answer, cut, nobody knows what it cost: somewhere between what was seen and all that it was allowed.
+        A budget is kept only by the upper end, which is booked, marked `bound`, and corrected by nothing later.
+        """
+        if self.ask.background:
+            # It is worked on to its end, whoever still listens.
+            return True
+        asked = self.ask.reasoning
+        return any(map(hides_reasoning, models)) if asked is None else asked
 
     def ask_of(self, model: str) -> Ask:
         """Return what the request asks for at *model*."""

@@ -25,10 +25,11 @@ from bursar.waiting import Ticket
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from bursar.entry import Subject
     from bursar.meter.plan import Plan
     from bursar.money import Money
     from bursar.policy import OnExceed
-    from bursar.reservation import Answer, Resolution
+    from bursar.reservation import Answer, Notice, Resolution
 
 _LOOK_AGAIN_S: Final = 0.05
 """How often a waiter looks by itself where other processes share the store and cannot wake it."""
@@ -51,6 +52,8 @@ class Held(NamedTuple):
 
         is_unpaid: The store did not answer and the budget fails open: nothing is held, and the cost is booked when
             it is known.
+
+        notices: The thresholds that it passed, to be told once it is safe.
     """
 
     id: str
@@ -58,16 +61,17 @@ class Held(NamedTuple):
     amounts: Amounts
     output_limit: int | None
     is_unpaid: bool = False
+    notices: tuple[Notice, ...] = ()
 
 
 class Reserving:
     """Finds the hold for one attempt of one call."""
 
-    def __init__(self, plan: Plan, owner: str, *, call_id: str) -> None:
+    def __init__(self, plan: Plan, owner: str, about: Subject) -> None:
         self.plan = plan
         self.store = plan.run.store
         self.owner = owner
-        self.call_id = call_id
+        self.about = about
         self.asked = 0
         self._bounds: dict[str, Bound] = {}
         self._is_forced = False
@@ -176,7 +180,7 @@ class Reserving:
                 if ticket is None or ticket.key != answer.key:
                     if ticket is not None:
                         waiters.leave(ticket)
-                    ticket = waiters.join(answer.key, in_loop=self.plan.is_async)
+                    ticket = waiters.join(answer.key, self.owner, in_loop=self.plan.is_async)
                 elif (left_s := deadline_s - time.monotonic()) <= 0:
                     break
                 else:
@@ -257,13 +261,17 @@ class Reserving:
             is_dispatched=self.plan.is_sent_at_once,
             heeds_downgrade=heeds_downgrade and not self._is_forced,
             is_forced=self._is_forced,
+            about=self.about,
         )
 
     def _held(self, grant: Grant, granted: Bound) -> Held:
         self.store.waiters.note_hold(self.owner)
-        for notice in grant.notices:
+        return Held(grant.id, granted, grant.amounts, grant.output_limit, notices=grant.notices)
+
+    def tell(self, notices: tuple[Notice, ...]) -> None:
+        """Log the thresholds that were passed, and tell whoever asked to be told."""
+        for notice in notices:
             self._policy_of(notice.key).announce(notice)
-        return Held(grant.id, granted, grant.amounts, grant.output_limit)
 
     def _ladder(self) -> tuple[str, ...]:
         if not self.plan.can_downgrade:
@@ -297,11 +305,14 @@ class Reserving:
             return True
         if not callable(on_exceed) or self.asked >= _QUESTIONS_MOST or is_asking.get():
             return False
-        asked, is_ours = open_question(self.store, refusal.key)
+        asked, is_ours = open_question(self.store, refusal.key, self.owner)
         if not is_ours:
             return (yield from asked.wait(self._ticket(refusal.key)))
-        self.asked += 1
         try:
+            if self._has_other_limit(refusal):
+                # Somebody else's question was answered since the refusal: that one need not be put again.
+                return True
+            self.asked += 1
             answer: Any = yield Question(on_exceed, exceeded)
             has_room = self._has_room(refusal, answer)
             asked.is_refused = not has_room
@@ -312,15 +323,20 @@ class Reserving:
     def _has_room(self, refusal: Refusal, answer: Any) -> bool:  # noqa: ANN401 - what a user's function returned
         if answer is None or answer is False:
             # A function may have set budget.limit itself and returned nothing: see whether that made room.
-            state = self.store.state(refusal.key)
-            return state is not None and state.limits[refusal.unit] != refusal.limit
+            return self._has_other_limit(refusal)
         if answer is not True:
             self._set_limit(refusal, answer)
         return True
 
+    def _has_other_limit(self, refusal: Refusal) -> bool:
+        """Whether the limit that a call was refused by has been changed since."""
+        state = self.store.state(refusal.key)
+        # A unit without a limit is refused by an account that is latched: as if by a limit of zero.
+        return state is not None and (state.limits[refusal.unit] or 0) != refusal.limit
+
     def _ticket(self, key: str) -> Ticket:
         loop = asyncio.get_running_loop() if self.plan.is_async else None
-        return Ticket(key, None if loop is None else loop.create_future())
+        return Ticket(key, self.owner, None if loop is None else loop.create_future())
 
     def _set_limit(self, refusal: Refusal, limit: Money) -> None:
         state = self.store.state(refusal.key)

@@ -141,8 +141,9 @@ class Payer:
     def spent(self) -> Decimal:
         """Dollars that this client has spent, what is presumed spent included."""
         state = self._state()
-        if state is None:
-            return self.report().total
+        if state is None or (self.agent is not None and not self._has_own_account):
+            report = self.report()
+            return report.total + report.presumed
         return to_usd(state.spent.nanousd + state.presumed.nanousd)
 
     @property
@@ -178,6 +179,12 @@ class Payer:
         run = self.run
         chain = run.chain(self.agent_name, self._payers(run))
         return run.store.state(chain.accounts[0].key) if chain.accounts else None
+
+    @property
+    def _has_own_account(self) -> bool:
+        """Whether it has a budget of its own, or its agent an allotment; else it shares the account of the run."""
+        budget = self.run.budget
+        return self.budget is not None or (budget is not None and self.agent_name in budget.agents)
 
     def _payers(self, run: Run) -> tuple[Run, ...]:
         """Return the runs behind the budgets of this client itself, innermost first."""

@@ -72,7 +72,9 @@ def usage_body(generation: Generation) -> dict[str, Any]:
 
 def events(request: Request, generation: Generation, *, id_: str, with_usage: bool) -> Iterator[Event]:
     """Yield the events: the input's usage comes first, the output's last and cumulated."""
-    opened = {**_shell(generation, id_), "usage": {**usage_body(generation), "output_tokens": 1}}
+    # Of the output nothing is known yet.
+    begun = {**usage_body(generation), "output_tokens": 1, "output_tokens_details": {"thinking_tokens": 0}}
+    opened = {**_shell(generation, id_), "usage": begun}
     if not with_usage:
         opened["usage"] = {"input_tokens": 0, "output_tokens": 0}
     yield Event(named({"type": "message_start", "message": opened}), 0)

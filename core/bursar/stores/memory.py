@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from bursar.account import Account, AccountState, Counted, Limits
-    from bursar.entry import Entry, RunRecord
+    from bursar.entry import Entry, RunRecord, Subject
     from bursar.reservation import Answer, Claim
     from bursar.store import By, RunTotals, Where
     from bursar.totals import Totals
@@ -47,12 +47,12 @@ class _Hold(NamedTuple):
 
     chain: Chain
     grant: Grant
-    owner: str
+    claim: Claim
     is_dispatched: bool
     lease_end_s: float
 
 
-_Held = tuple[Chain, Grant, str, bool, float]
+_Held = tuple[Chain, Grant, "Claim", bool, float]
 """The same without its names, which cost more to give than all that a reserve does to an account."""
 
 
@@ -105,7 +105,7 @@ class MemoryStore:
 
     def reserve(self, claim: Claim, resolving: Resolution | None = None) -> Answer:
         """Hold the claim's bound on its whole chain, or nothing; atomic with *resolving*."""
-        id_, accounts, amounts, owner, lease_s, _, is_dispatched, _, _ = claim
+        id_, accounts, amounts, _, lease_s, _, is_dispatched, _, _, _ = claim
         with self._lock:
             if id_ in self._holds or id_ in self._resolved or id_ in self._expired:
                 hold = self._holds.get(id_)
@@ -127,7 +127,7 @@ class MemoryStore:
                 if not isinstance(answer, Grant):
                     return answer
                 grant = answer._replace(notices=take_notices(chain))
-            self._holds[id_] = (chain, grant, owner, is_dispatched, self.now() + lease_s)
+            self._holds[id_] = (chain, grant, claim, is_dispatched, self.now() + lease_s)
         return grant
 
     def assess(self, claim: Claim) -> Answer:
@@ -148,8 +148,7 @@ class MemoryStore:
             hold = self._holds.get(reservation_id)
             if hold is None:
                 raise undispatchable(reservation_id)
-            chain, grant, owner, _, lease_end_s = hold
-            self._holds[reservation_id] = (chain, grant, owner, True, lease_end_s)
+            self._holds[reservation_id] = (*hold[:3], True, hold[4])
 
     def extend(self, reservation_id: str, lease_s: float) -> None:
         """Let the hold live for *lease_s* more seconds from now."""
@@ -237,16 +236,21 @@ class MemoryStore:
         """Return the newest entries that are still kept one by one, oldest first."""
         with self._lock:
             kept = [
-                resolution.entry for resolution in self._resolved.values() if _covers(where, resolution.entry)
+                resolution.entry
+                for resolution in self._resolved.values()
+                if _covers(where, resolution.entry.id, resolution.entry.subject)
             ]
         kept.sort(key=lambda entry: entry.id, reverse=True)
         return list(islice(kept, most))[::-1]
 
     def presumed_nanousd(self, where: Where) -> int:
-        """Return what unresolved calls may have cost whose lease ran out; of every run, as a hold names none."""
-        del where
+        """Return what unresolved calls may have cost whose lease ran out."""
         with self._lock:
-            return sum(hold.grant.amounts.nanousd for hold in self._expired.values() if hold.is_dispatched)
+            return sum(
+                hold.grant.amounts.nanousd
+                for id_, hold in self._expired.items()
+                if hold.is_dispatched and _covers(where, id_, hold.claim.about)
+            )
 
     def close(self) -> None:
         """Do nothing: what is in memory goes with the process."""
@@ -296,8 +300,8 @@ class MemoryStore:
 
     def _held_by(self, owner: str) -> dict[str, Amounts]:
         held: dict[str, Amounts] = {}
-        for chain, grant, holder, _, _ in tuple(self._holds.values()):
-            if is_of(holder, owner):
+        for chain, grant, claim, *_ in tuple(self._holds.values()):
+            if is_of(claim.owner, owner):
                 for key in chain.keys:
                     held[key] = held.get(key, _NOTHING).plus(grant.amounts)
         return held
@@ -352,10 +356,13 @@ class MemoryStore:
         return len(over)
 
 
-def _covers(where: Where, entry: Entry) -> bool:
-    subject = entry.subject
+def _covers(where: Where, id_: str, about: Subject | None) -> bool:
+    if where.since_s is not None and id_ < id_at(where.since_s // HOUR_S * HOUR_S):
+        return False
+    if about is None:
+        return where.workflow is None and where.agent is None and where.run_ids is None
     return (
-        (where.workflow is None or subject.workflow == where.workflow)
-        and (where.run_ids is None or subject.run_id in where.run_ids)
-        and (where.since_s is None or entry.id >= id_at(where.since_s // HOUR_S * HOUR_S))
+        where.workflow in {None, about.workflow}
+        and where.agent in {None, about.agent.name}
+        and (where.run_ids is None or about.run_id in where.run_ids)
     )

@@ -123,8 +123,8 @@ def _sqlite_named(url: str) -> tuple[str, Callable[[], Store]]:
     text = url.removeprefix("sqlite:///")
     if text == url or not text or "?" in text or "\0" in text or text == ":memory:":
         msg = (
-            f'store {url!r} names no file: write "sqlite:///" and a path, such as {_EXAMPLES}, without options; '
-            'the store in memory is "memory:"'
+            f'store "{_without_password(url)}" names no file: write "sqlite:///" and a path, such as {_EXAMPLES}, '
+            'without options; the store in memory is "memory:"'
         )
         raise ValueError(msg)
     try:
@@ -161,7 +161,9 @@ def _no_such_store(url: str, scheme: str) -> str:
 
 
 def _without_password(url: str) -> str:
-    return re.sub(r"://[^/@]*@", "://***@", url)
+    # Up to the last @, as a password may hold anything.
+    shown = re.sub(r"://.*@", "://***@", url, flags=re.DOTALL)
+    return re.sub(r"((?:pass|key|token|secret)\w*=)[^&]*", r"\1***", shown, flags=re.IGNORECASE)
 
 
 _stores: Final = _Stores()

@@ -40,8 +40,8 @@ class _Run:
         self.is_implied = is_implied
         self.groups: defaultdict[Group, Totals] = defaultdict(Totals)
 
-    def totals(self) -> Totals:
-        return Totals.sum(self.groups.values())
+    def totals(self, agent: str | None) -> Totals:
+        return Totals.sum(totals for group, totals in self.groups.items() if agent in {None, group.agent})
 
 
 class Rollup:
@@ -90,7 +90,7 @@ class Rollup:
             sums[""] = Totals()
         since_hour = 0 if where.since_s is None else int(where.since_s) // HOUR_S
         for run_id, group, totals in self._rows(by, where):
-            if group.hour >= since_hour and where.workflow in {None, group.workflow}:
+            if group.hour >= since_hour and _covers(where, group):
                 name = _name(by, run_id, group)
                 sums[name] = sums[name].plus(totals)
         return sorted(sums.items(), key=lambda row: (-row[1].cost_nanousd, row[0]))
@@ -99,10 +99,11 @@ class Rollup:
         """Return the runs, oldest first."""
         since_s = 0.0 if where.since_s is None else where.since_s // HOUR_S * HOUR_S
         found = [
-            RunTotals(run.record, run.totals())
+            RunTotals(run.record, run.totals(where.agent))
             for id_, run in self._runs.items()
             if where.run_ids is None or id_ in where.run_ids
             if run.record.started_s >= since_s and where.workflow in {None, run.record.workflow}
+            if where.agent is None or any(group.agent == where.agent for group in run.groups)
         ]
         return sorted(found, key=lambda row: (row.run.started_s, row.run.id))
 
@@ -137,6 +138,10 @@ def day_of(hour: int) -> str:
 def _implied(run_id: str, group: Group) -> RunRecord:
     # Opened by nobody, or forgotten: its entries still count, from the hour of the first.
     return RunRecord(id=run_id, workflow=group.workflow, started_s=group.hour * HOUR_S)
+
+
+def _covers(where: Where, group: Group) -> bool:
+    return where.workflow in {None, group.workflow} and where.agent in {None, group.agent}
 
 
 def _name(by: By | None, run_id: str, group: Group) -> str:

@@ -9,7 +9,7 @@ routes            method and path -> Endpoint | Free | Unmetered
 endpoint          the shape of them all
 openai_chat       openai_responses     openai_embeddings     anthropic_messages
 openai_common     weigh                media                 fingerprint
-ask               receipt              fields
+ask               receipt              fields               reasoning
 ```
 """
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 from bursar.wire.ask import FREE_SERVER_TOOLS, SERVER_TOOL_UNITS, Ask
 from bursar.wire.endpoint import Endpoint, Free, Unmetered
 from bursar.wire.fingerprint import fingerprint
+from bursar.wire.reasoning import hides_reasoning
 from bursar.wire.receipt import Part, Receipt
 from bursar.wire.routes import (
     ANTHROPIC_MESSAGES,
@@ -46,4 +47,5 @@ __all__ = [
     "chat_format",
     "endpoint_of",
     "fingerprint",
+    "hides_reasoning",
 ]

@@ -10,6 +10,7 @@ from bursar.wire.ask import SERVER_TOOL_UNITS, Ask
 from bursar.wire.endpoint import Endpoint
 from bursar.wire.fields import Json, array_at, count_at, number_at, object_at, objects_at, text_at
 from bursar.wire.openai_common import at_most, longest_ttl
+from bursar.wire.reasoning import asked_reasoning
 from bursar.wire.receipt import Part, Receipt, known_tier
 from bursar.wire.weigh import Weight
 
@@ -67,6 +68,7 @@ class AnthropicMessages(Endpoint):
             also_models=tuple(
                 filter(None, (text_at(item, "model") for item in objects_at(body, "fallbacks")))
             ),
+            reasoning=asked_reasoning(body),
             unbounded="the advisor tool bills another model" if "advisor" in server_tools else None,
         )
 

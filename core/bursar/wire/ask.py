@@ -65,6 +65,8 @@ class Ask:
 
         also_models: Other models that the provider may run and bill for this request (fallbacks).
 
+        reasoning: Whether reasoning is asked for, or turned off; None where that is left to the model.
+
         modalities: Kinds of output asked for, such as `("text", "audio")`; empty where the request names none.
 
         unbounded: Why no bound can be worked out, in words, or None where one can.
@@ -86,6 +88,7 @@ class Ask:
     tier: str | None = None
     server_tools: Mapping[str, int | None] = field(default_factory=_no_tools)
     also_models: tuple[str, ...] = ()
+    reasoning: bool | None = None
     modalities: tuple[str, ...] = ()
     unbounded: str | None = None
 

@@ -31,6 +31,7 @@ from bursar.wire.openai_common import (
     texts_in,
     tool_types,
 )
+from bursar.wire.reasoning import asked_reasoning
 from bursar.wire.receipt import Receipt, known_tier, stated_nanousd
 from bursar.wire.weigh import Weight, schema_tokens_most
 
@@ -85,6 +86,7 @@ class OpenAIChat(Endpoint):
             tier=known_tier(body.get("service_tier"), body.get("speed")),
             server_tools=server_tools,
             also_models=tuple(item for item in array_at(body, "models") if isinstance(item, str)),
+            reasoning=asked_reasoning(body),
             modalities=tuple(item for item in array_at(body, "modalities") if isinstance(item, str)),
         )
 

@@ -21,6 +21,7 @@ from bursar.wire.fields import (
     text_at,
 )
 from bursar.wire.openai_common import add_overheads, at_most, count_messages, longest_ttl
+from bursar.wire.reasoning import asked_reasoning
 from bursar.wire.receipt import Receipt, known_tier, stated_nanousd
 from bursar.wire.weigh import Weight
 
@@ -83,6 +84,7 @@ class OpenAIResponses(Endpoint):
             cache_write=longest_ttl(weight.cache_ttls),
             tier=known_tier(body.get("service_tier"), body.get("speed")),
             server_tools=server_tools,
+            reasoning=asked_reasoning(body),
             modalities=tuple(item for item in array_at(body, "modalities") if isinstance(item, str)),
             unbounded="the image generation tool bills another model, by images" if images else None,
         )

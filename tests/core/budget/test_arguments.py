@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 guard: Callable[..., Any] = bursar.guard
 """Typed loosely: the SDKs' overloads lose the thread on unpacked options."""
 
+
+def takes_nothing() -> None:
+    """What a user might write who does not care why he is asked."""
+
+
+def takes_two(_one: object, _two: object) -> None:
+    """What a user might write who expects to be told more."""
+
+
+def takes_one_or_two(_one: object, _two: object = None) -> bool:
+    """What fits."""
+    return True
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "negative": ({"limit": -1}, "must not be negative, got -1"),
     "negative text": ({"limit": "$-5"}, "'\\$-5'"),
@@ -100,12 +114,54 @@ def test_a_value_that_makes_no_sense_is_named_with_its_remedy(name: str) -> None
         ({"limit": True}, "not bool"),
         ({"limit": 1, "agents": ["a", "b"]}, "agents must map names to shares or amounts"),
         ({"limit": 1, "within": 100}, r"within must be the Budget around this one, not 100"),
+        ({"limit": 1, "store": 5}, r"store must be a URL .* or an open store, not int"),
+        (
+            {"limit": 1, "on_exceed": takes_nothing},
+            "on_exceed is called with one argument, the BudgetExceeded",
+        ),
+        ({"limit": 1, "on_notice": takes_two}, "on_notice is called with one argument, a Notice"),
+        ({"limit": 1, "on_notice": "log"}, "on_notice must be a function that takes a Notice, not 'log'"),
     ],
 )
 def test_a_value_of_another_type_is_named(options: dict[str, Any], message: str) -> None:
     """What is of no fitting type is a TypeError."""
     with pytest.raises(TypeError, match=message):
         Budget(**options)
+
+
+@pytest.mark.parametrize("function", [print, takes_one_or_two, max])
+def test_a_function_that_takes_one_argument_may_be_asked(function: Any) -> None:
+    """Whatever can be called with one argument will do."""
+    assert function is Budget(1, on_exceed=function, on_notice=function).policy.on_exceed
+
+
+@pytest.mark.parametrize("name", ["label", "agent"])
+@pytest.mark.parametrize("value", ["", " ", 5])
+def test_the_name_of_a_client_is_a_text(desk: Desk, name: str, value: Any) -> None:
+    """A client's name that nobody could find in a report is refused."""
+    with pytest.raises(ValueError, match=f"{name} must be a text that is not empty, not {value!r}"):
+        guard(desk.openai(), 1, **{name: value})
+
+
+def test_a_clients_store_is_a_store(desk: Desk) -> None:
+    """What is neither a URL nor a store is told when the client is guarded."""
+    with pytest.raises(TypeError, match=r"store must be a URL .* not dict"):
+        guard(desk.openai(), 1, store={})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workflow": ""}, "a workflow's name must be a text that is not empty, not ''"),
+        ({"workflow": 5}, "a workflow's name must be a text that is not empty, not 5"),
+        ({"id": ""}, "a run's id must be a text that is not empty, not ''; leave it out for a new one"),
+        ({"id": 5}, "a run's id must be a text"),
+    ],
+)
+def test_a_run_is_named_by_texts(options: dict[str, Any], message: str) -> None:
+    """Workflow and id of a run are texts."""
+    with pytest.raises(ValueError, match=message):
+        Budget(1).run(**options)
 
 
 @pytest.mark.parametrize("limit", ["$5.00", "5", 5, 5.0, Decimal(5), " $5 ", "$5.000_000"])

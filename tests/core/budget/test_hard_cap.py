@@ -158,3 +158,87 @@ def test_dollars_for_exactly_ten_calls_send_ten(open_desk: Open, rush: RushThrea
     assert 10 == desk.sim.arrived
     assert 10 * CALL_USD == desk.sim.bill.total == client.bursar.spent
     assert {} == desk.reserved()
+
+
+def test_processes_threads_tasks_and_streams_share_dollars(open_desk: Open, tmp_path: Path) -> None:
+    """
+    Four processes, each with threads and tasks, answers and streams, stay within an odd amount of dollars.
+
+    Less than one call's bound is left of it, and nothing stays reserved.
+    """
+    desk = open_desk(talkative=True, latency_s=0.005)
+    path, limit = tmp_path / "shared.db", 12_345_678
+    source = textwrap.dedent("""
+        import asyncio
+        import sys
+        from concurrent.futures import ThreadPoolExecutor
+        import openai
+        from bursar import Budget, BudgetExceeded, guard
+
+        url, store = sys.argv[1:]
+        options = {"base_url": url, "api_key": "sk-planted", "max_retries": 0}
+        asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 60}
+        budget = Budget("$0.012345678", per="total", name="shared", store=store, warn_at=None, min_output_tokens=20)
+        blocking, tasks = guard(openai.OpenAI(**options), budget), guard(openai.AsyncOpenAI(**options), budget)
+
+        def call(index):
+            try:
+                answer = blocking.chat.completions.create(**asked, stream=bool(index % 2))
+                index % 2 and list(answer)
+            except BudgetExceeded:
+                pass
+
+        async def acall(index):
+            try:
+                answer = await tasks.chat.completions.create(**asked, stream=bool(index % 2))
+                if index % 2:
+                    async for _ in answer:
+                        pass
+            except BudgetExceeded:
+                pass
+
+        async def main():
+            with ThreadPoolExecutor(3) as pool:
+                loop = asyncio.get_running_loop()
+                threads = [loop.run_in_executor(pool, call, index) for index in range(6)]
+                await asyncio.gather(*threads, *(acall(index) for index in range(6)))
+            await tasks.close()
+
+        asyncio.run(main())
+    """)
+    command = [sys.executable, "-c", source, desk.sim.openai_base_url, f"sqlite:///{path}"]
+    with ThreadPoolExecutor(4) as pool:
+        started = [
+            pool.submit(subprocess.run, command, capture_output=True, text=True, check=False)
+            for _ in range(4)
+        ]
+        ended = [process.result() for process in started]
+    shared = SQLiteStore(path)
+    state = shared.state("budget:shared:total")
+    shared.close()
+
+    assert [""] * 4 == [process.stderr for process in ended]
+    assert state is not None
+    assert desk.billed_nanousd == state.spent.nanousd <= limit
+    # What is left does not pay for the prompt and the smallest answer worth sending.
+    assert limit - state.spent.nanousd < 8 * 2_500 + 20 * 10_000
+    assert 0 == state.reserved.nanousd == state.presumed.nanousd
+
+
+def test_children_of_two_levels_share_dollars(open_desk: Open, rush: RushThreads) -> None:
+    """Runs inside a run inside a day's budget, each for more than its share: the narrowest level holds everywhere."""
+    desk = open_desk(talkative=True)
+    day = Budget("$0.02", per="day", name="org", store=desk.store, warn_at=None)
+    parent = Budget("$0.012", within=day, warn_at=None)
+    with parent.run("outer") as outer:
+        clients: list[Any] = []
+        for index in range(4):
+            with Budget("$0.005", warn_at=None, name=f"child {index}").run("inner"):
+                clients.append(guard(desk.openai(), label=f"agent {index}"))
+        done = rush(lambda i: clients[i % 4].chat.completions.create(**(ASK | {"max_tokens": 100})), MANY)
+
+    assert done.refusals
+    assert desk.billed_nanousd == desk.ledger_nanousd == outer.spent_nanousd <= 12_000_000
+    assert 12_000_000 - desk.billed_nanousd < 1_100_000
+    assert all(client.bursar.spent <= Decimal("0.005") for client in clients)
+    assert {} == desk.reserved()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import openai
 import pytest
 
@@ -75,17 +75,25 @@ def test_a_call_without_a_limit_is_given_one_only_where_money_binds(open_desk: O
     assert 998 == limited.get("max_tokens", limited.get("max_completion_tokens"))
 
 
+def http_library() -> Any:
+    """The HTTP package that the installed openai speaks: `httpx2`, or `httpx` before its version 3."""
+    bases: Any = openai.DefaultHttpxClient.__mro__
+    roots = (base.__module__.partition(".")[0] for base in bases)
+    return sys.modules[next(root for root in roots if root.startswith("httpx"))]
+
+
 def test_a_request_that_the_budget_does_not_bind_is_sent_byte_for_byte() -> None:
     """The body that a guarded client sends is the very body that the bare client sends."""
     bodies: list[bytes] = []
+    library = http_library()
     with Simulator() as sim:
-        transport = sim.transport()
+        transport: Any = sim.transport(library.__name__)
 
-        def noting(request: httpx2.Request) -> httpx2.Response:
+        def noting(request: Any) -> Any:
             bodies.append(request.read())
             return transport.handle_request(request)
 
-        with httpx2.Client(transport=httpx2.MockTransport(noting)) as http:
+        with library.Client(transport=library.MockTransport(noting)) as http:
             bare = openai.OpenAI(base_url=sim.openai_base_url, api_key="sk-planted", http_client=http)
             for client in (bare, guard(bare, Budget("$10", store="memory:unbound"))):
                 client.chat.completions.create(
@@ -184,3 +192,55 @@ def test_an_exact_count_is_not_used_for_another_tokenizer(open_desk: Open) -> No
 
     assert desk.billed_nanousd <= 1_500_000
     assert all(0 == entry.overage_nanousd for entry in desk.store.entries(ANY))
+
+
+# What is asked, what stands in for it, and what the body calls the output limit.
+DOORS: dict[str, tuple[str, str, str]] = {
+    "chat": ("gpt-4o", "gpt-4o-mini", "max_tokens"),
+    "chat stream": ("gpt-4o", "gpt-4o-mini", "max_tokens"),
+    "responses": ("gpt-4o", "gpt-4o-mini", "max_output_tokens"),
+    "responses stream": ("gpt-4o", "gpt-4o-mini", "max_output_tokens"),
+    "messages": ("claude-sonnet-4-6", "claude-haiku-4-5", "max_tokens"),
+    "messages stream": ("claude-sonnet-4-6", "claude-haiku-4-5", "max_tokens"),
+}
+
+
+def go(desk: Desk, budget: Budget, door: str) -> Any:
+    """Ask for 1,000 tokens of output through a door, and read the answer to its end."""
+    kind, _, streamed = door.partition(" ")
+    model, _, name = DOORS[door]
+    client = guard(desk.anthropic() if kind == "messages" else desk.openai(), budget)
+    asked: dict[str, Any] = {"model": model, name: 1000, "stream": bool(streamed)}
+    asked["input" if kind == "responses" else "messages"] = "hi" if kind == "responses" else HI
+    resource = {"chat": lambda: client.chat.completions, "messages": lambda: client.messages}
+    answer = resource.get(kind, lambda: client.responses)().create(**asked)
+    return list(answer) if streamed else answer
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_endpoint_goes_down_the_ladder(open_desk: Open, door: str) -> None:
+    """Where the model asked for does not fit and a cheaper one does, that one is sent with the limit unchanged."""
+    desk = open_desk(output_tokens=5)
+    model, cheaper, name = DOORS[door]
+    go(desk, Budget("$0.006", store=desk.store, downgrade={model: cheaper}), door)
+
+    assert [(cheaper, 1000)] == [(record.model, record.body[name]) for record in desk.sim.requests]
+    assert desk.billed_nanousd == desk.ledger_nanousd > 0
+    assert [(model, cheaper)] == [
+        (entry.subject.model, entry.model.removesuffix("-2024-07-18").removesuffix("-20251001"))
+        for entry in desk.store.entries(ANY)
+    ]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_endpoint_is_asked_for_less(open_desk: Open, door: str) -> None:
+    """Where no model fits whole, the output limit is lowered to what is left, and kept by the server."""
+    desk = open_desk(talkative=True)
+    budget = Budget("$0.006", store=desk.store)
+    go(desk, budget, door)
+    (record,) = desk.sim.requests
+    _, _, name = DOORS[door]
+
+    assert 256 <= record.body[name] < 1000
+    assert desk.billed_nanousd == desk.ledger_nanousd <= 6_000_000
+    assert {} == desk.reserved()

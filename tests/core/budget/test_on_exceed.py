@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +17,12 @@ from openai.types.chat import ChatCompletion
 
 import bursar
 from bursar import Budget, BudgetExceeded
+from bursar.simulator import Answer
 
 if TYPE_CHECKING:
     from tests.core.budget.conftest import Desk, Open, RushTasks, RushThreads
+
+    from bursar.reservation import Notice
 
 guard: Callable[..., Any] = bursar.guard
 """Typed loosely: the SDKs' overloads lose the thread on unpacked options."""
@@ -176,6 +181,35 @@ def test_many_tasks_ask_once_and_take_no_for_an_answer(desk: Desk, arush: RushTa
     assert 0 == desk.sim.arrived
 
 
+def test_a_call_that_blocks_does_not_wait_for_a_question_of_its_own_thread(desk: Desk) -> None:
+    """While a task asks the user, a blocking call of its thread is refused: it would keep the answer from coming."""
+    asking, answered = asyncio.Event(), asyncio.Event()
+
+    async def approve(exceeded: BudgetExceeded) -> bool:
+        del exceeded
+        asking.set()
+        await answered.wait()
+        return False
+
+    budget = Budget(calls=0, store=desk.store, on_exceed=approve)
+
+    async def main() -> None:
+        with budget.run() as run:
+            tasks, blocking = guard(desk.aopenai()), guard(desk.openai())
+            task = asyncio.create_task(tasks.chat.completions.create(**ASK))
+            await asking.wait()
+            with pytest.raises(BudgetExceeded):
+                blocking.chat.completions.create(**ASK)
+            answered.set()
+            with pytest.raises(BudgetExceeded):
+                await task
+            assert 2 == len(run.refusals)
+
+    desk.run(main())
+
+    assert 0 == desk.sim.arrived
+
+
 def test_a_little_room_is_shared_before_the_user_is_asked_again(open_desk: Open, rush: RushThreads) -> None:
     """Answers that make room for one call each lead to as many questions as calls, and none too many is sent."""
     desk = open_desk(talkative=True)
@@ -265,3 +299,61 @@ def test_limits_are_lowered_and_raised_between_calls(desk: Desk) -> None:
 
     assert 2 == desk.sim.arrived
     assert budget.limit is None
+
+
+def test_limits_are_lowered_while_calls_are_in_flight(open_desk: Open) -> None:
+    """Calls in flight come to their end and are booked; the next is refused until the limit is raised."""
+    desk = open_desk(latency_s=0.3)
+    budget = Budget(1, store=desk.store, warn_at=None)
+    client = guard(desk.openai(), budget)
+
+    def call() -> None:
+        client.chat.completions.create(**ASK)
+
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(call) for _ in range(4)]
+        while desk.sim.arrived < 4:
+            time.sleep(0.001)
+        budget.limit = "$0.0001"
+        with pytest.raises(BudgetExceeded):
+            call()
+        for made in calls:
+            made.result()
+    budget.limit = 1
+    call()
+
+    assert 5 == desk.sim.arrived
+    assert desk.billed_nanousd == desk.ledger_nanousd
+    assert {} == desk.reserved()
+
+
+def test_a_notice_that_raises_holds_nothing(desk: Desk) -> None:
+    """An error of `on_notice` reaches the caller, the call is not sent, and nothing stays reserved."""
+
+    def on_notice(notice: Notice) -> None:
+        raise ZeroDivisionError(notice.account)
+
+    budget = Budget("$0.0011", store=desk.store, on_notice=on_notice, warn_at=0.1)
+    client, tasks = guard(desk.openai(), budget), guard(desk.aopenai(), budget)
+    with pytest.raises(ZeroDivisionError):
+        client.chat.completions.create(**ASK)
+
+    assert {} == desk.reserved()
+    assert 0 == desk.sim.arrived
+    # It is told once, and the next call goes through.
+    desk.run(tasks.chat.completions.create(**ASK))
+    assert 1 == desk.sim.arrived
+
+
+def test_a_latched_account_without_a_limit_in_dollars_asks_once(open_desk: Open) -> None:
+    """A function that makes no room for an account that is latched in another unit is not asked again."""
+    desk = open_desk(script={"writer": Answer(input_tokens=5_000)})
+    asked: list[BudgetExceeded] = []
+    budget = Budget(tokens=1_000, store=desk.store, on_exceed=asked.append)
+    client = guard(desk.openai(), budget)
+    client.chat.completions.create(**ASK, user="writer")
+    with pytest.raises(BudgetExceeded):
+        client.chat.completions.create(**ASK, user="writer")
+
+    assert 1 == len(asked)
+    assert 1 == desk.sim.arrived

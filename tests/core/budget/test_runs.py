@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
+import pickle
 import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import bursar
-from bursar import Budget, BudgetExceeded
+from bursar import Budget, BudgetExceeded, agent
+from bursar.ledger import Report
+from bursar.run import Run
+from bursar.scope import current_run
 from bursar.store import Where
 from bursar.stores.memory import MemoryStore
 
@@ -242,3 +247,64 @@ def test_a_long_run_keeps_no_run_inside_it(desk: Desk) -> None:
     assert Decimal("0.3") == outer.report().total == outer.spent
     assert 4 == len(outer.family)
     assert 4 == len(desk.store.runs(Where()))
+
+
+def test_a_run_in_an_async_generator_ends_wherever_that_ends(desk: Desk) -> None:
+    """A run may begin in one task and end in another, as in fixtures and streaming web handlers; nothing leaks."""
+    budget = Budget("$1", store=desk.store)
+
+    async def answer() -> AsyncGenerator[Any]:
+        with budget.run("chat"), agent("writer"):
+            stream = await guard(desk.aopenai()).chat.completions.create(**ASK, stream=True)
+            async for chunk in stream:
+                yield chunk
+
+    async def main() -> Run | None:
+        chunks = answer()
+
+        async def step() -> Any:
+            return await anext(chunks)
+
+        await asyncio.create_task(step())
+        await asyncio.create_task(step())
+        await chunks.aclose()
+        await guard(desk.aopenai(), store=desk.store).chat.completions.create(**ASK)
+        return current_run.get()
+
+    assert desk.run(main()) is None
+    (run,) = budget.runs
+    assert 1 == run.calls
+    (kept,) = desk.store.runs(Where(run_ids=(run.id,)))
+    assert ("chat", True) == (kept.run.workflow, kept.run.ended_s is not None)
+    assert {"writer", "unattributed"} == set(Report.of(desk.store, Where()).by_agent)
+
+
+def test_a_run_that_ends_in_a_copy_of_its_context_is_left_there(desk: Desk) -> None:
+    """Where a run is ended in a context copied from inside it, later calls there do not pay from it."""
+    budget = Budget("$1", store=desk.store)
+
+    async def main() -> tuple[Run | None, Run | None]:
+        async def end() -> Run | None:
+            run.__exit__(None, None, None)
+            return current_run.get()
+
+        run = budget.run().__enter__()
+        return await asyncio.create_task(end()), current_run.get()
+
+    there, here = desk.run(main())
+
+    assert there is None
+    assert here is not None
+
+
+def test_a_refusal_comes_back_whole_from_another_process(desk: Desk) -> None:
+    """A refusal survives being copied and pickled, as a pool of processes does with it."""
+    client = guard(desk.openai(), Budget("$0", store=desk.store), label="writer")
+    with pytest.raises(BudgetExceeded) as caught:
+        client.chat.completions.create(**ASK)
+
+    pickled: Any = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 (our own)
+    for again in (pickled, copy.copy(caught.value)):
+        assert type(again) is BudgetExceeded
+        assert str(caught.value) == str(again)
+        assert vars(caught.value) == vars(again)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -179,6 +180,61 @@ def test_a_call_that_blocks_does_not_wait_for_a_task_of_its_own_thread(open_desk
         return took_s
 
     assert desk.run(main()) < 5
+
+
+def test_a_call_that_blocks_does_not_stand_behind_the_tasks_of_its_own_thread(
+    open_desk: Open, eventually: Eventually
+) -> None:
+    """A task cannot go on while its thread blocks, so a blocking call goes before the tasks that wait."""
+    desk = open_desk(output_tokens=5)
+    budget = Budget(CALL + ROOM, store=desk.store, warn_at=None)
+    tasks, blocking = guard(desk.aopenai(), budget), guard(desk.openai(), budget)
+    opened, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        stream = blocking.chat.completions.create(**ASK, stream=True)
+        opened.set()
+        let_go.wait(20)
+        list(stream)
+
+    async def main() -> float:
+        waiting = asyncio.create_task(tasks.chat.completions.create(**ASK))
+        while not desk.store.waiters.queues:
+            await asyncio.sleep(0.001)
+        began_s = time.monotonic()
+        threading.Timer(0.05, let_go.set).start()
+        blocking.chat.completions.create(**ASK)
+        took_s = time.monotonic() - began_s
+        await waiting
+        return took_s
+
+    with ThreadPoolExecutor(1) as pool:
+        holding = pool.submit(hold)
+        assert eventually(opened.is_set)
+        took_s = desk.run(main())
+        holding.result()
+
+    assert took_s < 5
+    assert 3 == desk.sim.arrived
+    assert {} == desk.reserved()
+
+
+def test_a_task_does_not_wait_for_a_stream_that_it_opened_with_a_client_that_blocks(open_desk: Open) -> None:
+    """What a task holds is its own, by whatever client."""
+    desk = open_desk(output_tokens=5)
+    budget = Budget(CALL * Decimal("1.5"), store=desk.store, min_output_tokens=10)
+    tasks, blocking = guard(desk.aopenai(), budget), guard(desk.openai(), budget)
+
+    async def main() -> float:
+        stream = blocking.chat.completions.create(**ASK, stream=True)
+        began_s = time.monotonic()
+        await tasks.chat.completions.create(**ASK)
+        took_s = time.monotonic() - began_s
+        list(stream)
+        return took_s
+
+    assert desk.run(main()) < 5
+    assert 10 <= desk.sim.requests[1].body["max_tokens"] < 100
 
 
 def test_a_refusal_says_whether_the_budget_is_busy_or_broke(open_desk: Open) -> None:

@@ -88,6 +88,25 @@ def test_closed_pipe_is_quiet(book: Book) -> None:
     assert b"" == errors
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_output_that_cannot_be_written_is_told(book: Book) -> None:
+    """A full disk under the output is an error without a traceback."""
+    book.call("run", "w", 1)
+    command = [sys.executable, "-c", "from bursar.cli import main; main()", "report"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command,
+            env={**os.environ, "BURSAR_STORE": book.url},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert (1, True) == (done.returncode, done.stderr.startswith("Error: [Errno 28]"))
+    assert "Traceback" not in done.stderr
+
+
 class TestSince:
     @pytest.mark.parametrize(
         ("text", "seconds"), [("90m", 5_400), ("12h", 43_200), ("7d", 604_800), ("2W", 1_209_600)]

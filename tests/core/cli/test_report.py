@@ -12,6 +12,7 @@ import pytest
 from click.testing import Result
 
 from bursar.account import Account, Amounts, Limits
+from bursar.entry import Agent, RunRecord, Subject
 from bursar.reservation import Claim
 from bursar.usage import Usage
 
@@ -255,17 +256,47 @@ class TestNestedRuns:
 class TestPresumed:
     def test_presumed_spending_is_shown(self, book: Book, bursar: Bursar) -> None:
         """What calls may have cost that were never heard of again is a line of its own."""
-        account = Account(key="k", name="k", limits=Limits(nanousd=10**9))
-        book.store.reserve(
-            Claim(
-                id="held", accounts=(account,), amounts=Amounts(70_000_000, 0, 1, 1), owner="o", lease_s=1.0
-            )
+        self.lose_a_call(book)
+
+        assert "presumed spent: $0.07" in bursar("report").stdout
+
+    @pytest.mark.parametrize(
+        ("filters", "presumed"),
+        [
+            ((), "0.07"),
+            (("--workflow", "lost"), "0.07"),
+            (("--workflow", "nix"), "0.00"),
+            (("--run", "run-lost"), "0.07"),
+        ],
+    )
+    def test_presumed_spending_is_of_what_was_asked_for(
+        self, book: Book, bursar: Bursar, filters: tuple[str, ...], presumed: str
+    ) -> None:
+        """A report on a part of the ledger has what the calls of just that part may have cost."""
+        self.lose_a_call(book)
+        report = json.loads(bursar("report", *filters, "--format", "json").stdout)
+
+        assert Decimal(presumed) == Decimal(report["presumed_usd"])
+
+    def lose_a_call(self, book: Book) -> None:
+        """Reserve $0.07 for a call that is sent and never heard of again."""
+        book.store.open_run(RunRecord(id="run-lost", workflow="lost", started_s=book.now_s))
+        agent = Agent(name="writer")
+        about = Subject(
+            call_id="c",
+            run_id="run-lost",
+            workflow="lost",
+            agent=agent,
+            provider="",
+            model="m",
+            operation="o",
         )
+        account = Account(key="k", name="k", limits=Limits(nanousd=10**9))
+        claim = Claim("held", (account,), Amounts(70_000_000, 0, 1, 1), lease_s=1.0, about=about)
+        book.store.reserve(claim)
         book.store.dispatch("held")
         book.now_s += 10.0
         book.store.expire()
-
-        assert "presumed spent: $0.07" in bursar("report").stdout
 
 
 class TestFailures:

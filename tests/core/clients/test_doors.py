@@ -313,6 +313,19 @@ class TestClients:
         assert run.spent == stage.sim.bill.total
         assert set(run.report().by_agent) == {"before", "after"}
 
+    def test_clients_of_one_run_tell_what_each_of_them_spent(self, stage: Stage) -> None:
+        """Where two clients share the account of a run, each one's `.bursar` is of its own calls."""
+        with Budget("$1", store=stage.store).run() as run:
+            planner, writer = (guard(stage.openai, label=name) for name in ("planner", "writer"))
+            planner.chat.completions.create(**CHAT)
+            writer.chat.completions.create(**CHAT)
+            writer.chat.completions.create(**CHAT)
+
+        assert (1, 2) == (planner.bursar.calls, writer.bursar.calls)
+        assert planner.bursar.spent * 2 == writer.bursar.spent == run.spent / 3 * 2
+        assert ["writer"] == list(writer.bursar.report().by_agent)
+        assert Decimal(1) - run.spent == writer.bursar.remaining
+
     def test_azure(self, stage: Stage) -> None:
         """An Azure client is guarded, its copies too."""
         with openai.AzureOpenAI(

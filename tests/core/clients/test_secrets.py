@@ -88,6 +88,10 @@ def go_wrong(sim: Simulator, store: Any) -> list[str]:
             client.images.generate(prompt=PROMPT, extra_headers=headers)
         except BursarError as error:
             shown.append(all_of(error))
+        try:
+            client.post(f"http://me:{KEY}@127.0.0.1:9/v1/chat/completions?k={KEY}", cast_to=object, body=[1])
+        except BursarError as error:
+            shown.append(all_of(error))
         assert KEY not in repr(client.bursar)
     return shown
 
@@ -103,7 +107,7 @@ def test_planted_secrets_stay_where_they_are(tmp_path: Path, caplog: pytest.LogC
     files |= {f"{path.name}, closed": path.read_bytes() for path in tmp_path.iterdir()}
     logs = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("bursar"))
 
-    assert len(shown) >= 4
+    assert len(shown) >= 5
     assert any(b"writer" in content for content in files.values())
     for secret in SECRETS:
         assert [name for name, content in files.items() if secret.encode() in content] == []

@@ -19,7 +19,7 @@ import openai
 import pytest
 
 from bursar.entry import Entry
-from bursar.simulator import Fault
+from bursar.simulator import Answer, Fault, Rule
 
 from .conftest import CHAT, MESSAGE, Stage, Start, http_library
 
@@ -286,6 +286,123 @@ class TestBroken:
         assert settled(guarded) == stage.sim.bill.total
 
 
+THINKING = {"type": "enabled", "budget_tokens": 1024}
+REASONERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "chat": ("chat", {"model": "o3", "max_completion_tokens": 2_000}),
+    "chat without a limit": ("chat", {"model": "gpt-5-mini"}),
+    "chat of another maker": ("chat", {"model": "gpt-4o", "max_tokens": 2_000, "reasoning_effort": "high"}),
+    "responses": ("responses", {"model": "gpt-5", "max_output_tokens": 2_000}),
+    "messages": ("messages", {"model": "claude-sonnet-4-6", "max_tokens": 2_000, "thinking": THINKING}),
+    "messages by default": ("messages", {"model": "claude-opus-5", "max_tokens": 2_000}),
+}
+
+
+def open_stream(client: Any, door: str, options: dict[str, Any]) -> Any:
+    """A stream of one of the three endpoints."""
+    if door == "responses":
+        return client.responses.create(input="hello", stream=True, **options)
+    messages = CHAT["messages"]
+    resource = client.chat.completions if door == "chat" else client.messages
+    return resource.create(messages=messages, stream=True, **options)
+
+
+class TestReasoning:
+    """A model that reasons unseen may be billed for more than was seen of its answer."""
+
+    @pytest.mark.parametrize("name", REASONERS)
+    @pytest.mark.parametrize("is_left", [True, False])
+    def test_cut_answer_is_booked_at_the_bound(self, start: Start, name: str, is_left: bool) -> None:
+        """Cut by the server or left by the caller, it is booked at the most that it can have cost, and marked so."""
+        door, options = REASONERS[name]
+        answer = Answer(output_tokens=1_500, reasoning_tokens=1_400)
+        stage = start(
+            script=[Rule(agent="any", when=lambda request: bool(request.model), answers=answer)],
+            bill_aborted="all",
+            token_latency_s=0.002 if is_left else 0,
+        )
+        if not is_left:
+            stage.sim.fail_next(Fault.cut(after_events=3))
+        kind = "anthropic" if door == "messages" else "openai"
+        guarded = stage.guard(getattr(stage, kind))
+        library = http_library(openai if kind == "openai" else anthropic)
+        stream = open_stream(guarded, door, options)
+        if is_left:
+            next(iter(stream))
+            stream.close()
+        else:
+            with pytest.raises((openai.APIError, anthropic.APIError, library.RemoteProtocolError)):
+                list(stream)
+
+        entry = only_entry(stage)
+        assert ("aborted", "bound", entry.bound_nanousd) == (entry.status, entry.source, entry.cost_nanousd)
+        assert stage.sim.wait_idle()
+        assert settled(guarded) >= stage.sim.bill.total > 0
+
+    def test_usage_missing_at_the_end(self, start: Start) -> None:
+        """A whole stream that states no usage is booked at its bound: its reasoning was not in it."""
+        stage = start(
+            script=[
+                Rule(
+                    agent="any",
+                    when=lambda request: bool(request.model),
+                    answers=Answer(output_tokens=1_500, reasoning_tokens=1_400),
+                )
+            ]
+        )
+        stage.sim.fail_next(Fault.no_usage())
+        guarded = stage.guard(stage.openai)
+        list(open_stream(guarded, *REASONERS["chat"]))
+
+        assert ("ok", "bound") == (only_entry(stage).status, only_entry(stage).source)
+        assert settled(guarded) >= stage.sim.bill.total
+
+    def test_stated_usage_is_what_counts(self, start: Start) -> None:
+        """A stream that came to its end is booked at its stated usage, with its reasoning."""
+        stage = start(
+            script=[
+                Rule(
+                    agent="any",
+                    when=lambda request: bool(request.model),
+                    answers=Answer(output_tokens=1_500, reasoning_tokens=1_400),
+                )
+            ]
+        )
+        guarded = stage.guard(stage.openai)
+        list(open_stream(guarded, *REASONERS["chat"]))
+
+        assert ("ok", "priced", 1_400) == (
+            only_entry(stage).status,
+            only_entry(stage).source,
+            only_entry(stage).usage.reasoning_tokens,
+        )
+        assert settled(guarded) == stage.sim.bill.total
+
+    @pytest.mark.parametrize(
+        ("door", "options"),
+        [
+            ("chat", {"model": "gpt-4o", "max_tokens": 2_000}),
+            ("chat", {"model": "gpt-5.1", "max_completion_tokens": 2_000, "reasoning_effort": "none"}),
+            ("messages", {"model": "claude-sonnet-4-6", "max_tokens": 2_000}),
+            ("messages", {"model": "claude-opus-5", "max_tokens": 2_000, "thinking": {"type": "disabled"}}),
+        ],
+    )
+    def test_without_reasoning_what_was_seen_counts(
+        self, start: Start, door: str, options: dict[str, Any]
+    ) -> None:
+        """A cut answer of a model that does not reason is paid for what was seen of it."""
+        stage = start(output_tokens=80)
+        stage.sim.fail_next(Fault.cut(after_events=5, bill="generated"))
+        guarded = stage.guard(stage.openai if door == "chat" else stage.anthropic)
+        library = http_library(openai if door == "chat" else anthropic)
+        with pytest.raises((openai.APIError, anthropic.APIError, library.RemoteProtocolError)):
+            list(open_stream(guarded, door, options))
+
+        entry = only_entry(stage)
+        assert ("aborted", "estimated") == (entry.status, entry.source)
+        assert entry.bound_nanousd > (entry.cost_nanousd or 0)
+        assert settled(guarded) >= stage.sim.bill.total
+
+
 def chat_events(text: str, *, newline: str = "\n") -> bytes:
     """A chat completion's stream with usage at its end."""
     head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o-2024-08-06"}
@@ -319,6 +436,105 @@ def serving(content: bytes, piece: int, **headers: str) -> Any:
 
     http_client = library.Client(transport=library.MockTransport(answer))
     return openai.OpenAI(api_key="sk-planted", base_url="http://127.0.0.1:9/v1", http_client=http_client)
+
+
+NOT_TAKEN = {
+    "message": "Unknown parameter: 'stream_options'.",
+    "type": "invalid_request_error",
+    "param": "stream_options",
+    "code": "unknown_parameter",
+}
+
+
+class Refusing:
+    """A server that speaks OpenAI's format, knows no `stream_options`, and keeps the bodies that it is sent."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.library = http_library(openai)
+
+    def answer(self, request: Any) -> Any:
+        """Refuse what has `stream_options`, and answer the rest without usage."""
+        self.bodies.append(json.loads(request.content))
+        if "stream_options" in self.bodies[-1]:
+            return self.library.Response(400, json={"error": NOT_TAKEN})
+        content = b"".join(
+            event + b"\n\n" for event in chat_events("hello").split(b"\n\n") if b'"usage"' not in event
+        )
+        pieces: Any = (content,)
+        stream: Any = type("Pieces", (self.library.SyncByteStream, self.library.AsyncByteStream), {})()
+        type(stream).__iter__ = lambda _: iter(pieces)
+
+        async def apieces(_: Any) -> Any:
+            for piece in pieces:
+                yield piece
+
+        type(stream).__aiter__ = apieces
+        return self.library.Response(200, headers={"content-type": "text/event-stream"}, stream=stream)
+
+    def client(self, host: str, *, is_async: bool = False) -> Any:
+        """An OpenAI client of this server under a name of its own."""
+        transport = self.library.MockTransport(self.answer)
+        http = (self.library.AsyncClient if is_async else self.library.Client)(transport=transport)
+        kind = openai.AsyncOpenAI if is_async else openai.OpenAI
+        return kind(api_key="sk-planted", base_url=f"http://{host}/v1", http_client=http, max_retries=0)
+
+
+class TestServersOfOthers:
+    def test_a_server_without_stream_options_still_answers(self, stage: Stage) -> None:
+        """What only bursar asked for is left out where a server refuses it, and not asked of it again."""
+        server = Refusing()
+        guarded = stage.guard(server.client("sync.test"), attempts=9)
+        texts = [
+            "".join(chunk.choices[0].delta.content or "" for chunk in guarded.chat.completions.create(**made))
+            for made in [{**CHAT, "stream": True}] * 2
+        ]
+
+        assert ["hello", "hello"] == texts
+        assert [True, False, False] == ["stream_options" in body for body in server.bodies]
+        assert [("error", "none", 1), ("ok", "estimated", 2), ("ok", "estimated", 1)] == [
+            (entry.status, entry.source, entry.attempt) for entry in stage.entries()
+        ]
+        assert 2 == guarded.bursar.calls
+
+    def test_an_async_client_does_the_same(self, stage: Stage) -> None:
+        """A client that awaits leaves it out too."""
+        server = Refusing()
+        guarded = stage.guard(server.client("async.test", is_async=True))
+
+        async def main() -> None:
+            stream = await guarded.chat.completions.create(**CHAT, stream=True)
+            assert "hello" == "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+        stage.run(main())
+
+        assert [True, False] == ["stream_options" in body for body in server.bodies]
+
+    def test_what_the_caller_asked_for_is_the_callers_error(self, stage: Stage) -> None:
+        """A caller who asks for usage himself is told that the server does not take it."""
+        server = Refusing()
+        guarded = stage.guard(server.client("own.test"))
+        with pytest.raises(openai.BadRequestError, match="stream_options"):
+            guarded.chat.completions.create(**CHAT, stream=True, stream_options={"include_usage": True})
+
+        assert 1 == len(server.bodies)
+        assert Decimal(0) == settled(guarded)
+
+    def test_work_in_the_background_goes_on_unheard(self, stage: Stage) -> None:
+        """A stream of a background response that is left is booked at its bound: the provider works on."""
+        begun = {"id": "r", "object": "response", "status": "in_progress", "model": "gpt-4o", "output": []}
+        events = [
+            {"type": "response.created", "response": begun, "sequence_number": 0},
+            {"type": "response.output_text.delta", "delta": "he", "item_id": "i", "sequence_number": 1},
+        ]
+        content = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+        guarded = stage.guard(serving(content.encode(), 1_000))
+        options: dict[str, Any] = {"model": "gpt-4o", "input": "hi", "max_output_tokens": 500}
+        stream = guarded.responses.create(**options, background=True, stream=True)
+        next(iter(stream))
+        stream.close()
+
+        assert ("aborted", "bound") == (only_entry(stage).status, only_entry(stage).source)
 
 
 class TestWire:

@@ -17,6 +17,7 @@ from bursar.wire import (
     OPENAI_EMBEDDINGS,
     OPENAI_RESPONSES,
     Endpoint,
+    hides_reasoning,
 )
 from bursar.wire.media import audio_tokens_most, image_tokens_most, pdf_pages
 
@@ -372,3 +373,53 @@ class TestRates:
     def test_fast_mode_is_a_tier(self) -> None:
         """Anthropic's fast mode has rates of its own."""
         assert "fast" == ANTHROPIC_MESSAGES.read_request(message(speed="fast")).tier
+
+
+@pytest.mark.parametrize(
+    ("model", "hides"),
+    [
+        *((name, True) for name in ("o3", "o4-mini-2025-04-16", "gpt-5", "gpt-5.1-chat-latest", "openai/o1")),
+        *(
+            (name, True)
+            for name in ("gpt-10", "ft:o4-mini:acme", "models/gemini-2.5-pro", "x-ai/grok-4-fast")
+        ),
+        *(
+            (name, True)
+            for name in ("claude-opus-5", "us.anthropic.claude-fable-5-1-v1:0", "claude-mythos-preview")
+        ),
+        *(
+            (name, False)
+            for name in ("gpt-4o", "gpt-4.1", "gpt-5-chat-latest", "gpt-oss-120b", "chatgpt-4o-latest")
+        ),
+        *(
+            (name, False)
+            for name in ("gemini-2.0-flash", "grok-3", "grok-4-fast-non-reasoning", "llama-3.3-70b")
+        ),
+        *((name, False) for name in ("claude-opus-4-7", "claude-3-7-sonnet-latest", "deepseek-chat", "")),
+    ],
+)
+def test_models_that_reason_unseen(model: str, hides: bool) -> None:
+    """What a model's name says about output that is billed and not shown."""
+    assert hides is hides_reasoning(model)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "fields", "asked"),
+    [
+        (OPENAI_CHAT, {}, None),
+        (OPENAI_CHAT, {"reasoning_effort": "low"}, True),
+        (OPENAI_CHAT, {"reasoning_effort": "none"}, False),
+        (OPENAI_CHAT, {"reasoning": {"enabled": False}}, False),
+        (OPENAI_RESPONSES, {"reasoning": {"effort": "high"}}, True),
+        (OPENAI_RESPONSES, {"reasoning": {"summary": "auto"}}, None),
+        (OPENAI_RESPONSES, {"reasoning": {"effort": "none"}}, False),
+        (OPENAI_RESPONSES, {"reasoning": 5}, None),
+        (ANTHROPIC_MESSAGES, {"thinking": {"type": "enabled", "budget_tokens": 1024}}, True),
+        (ANTHROPIC_MESSAGES, {"thinking": {"type": "adaptive"}}, True),
+        (ANTHROPIC_MESSAGES, {"thinking": {"type": "disabled"}}, False),
+        (ANTHROPIC_MESSAGES, {"thinking": None}, None),
+    ],
+)
+def test_reasoning_asked_for(endpoint: Endpoint, fields: dict[str, Any], asked: bool | None) -> None:
+    """A request asks for reasoning, turns it off, or says nothing of it."""
+    assert asked is endpoint.read_request({"model": "m", **fields}).reasoning

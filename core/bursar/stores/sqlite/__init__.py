@@ -200,10 +200,8 @@ class SQLiteStore:
         return ledger.entries(self._connection, where, most)
 
     def presumed_nanousd(self, where: Where) -> int:
-        """Return what unresolved calls may have cost whose lease ran out; of every run, as a hold names none."""
-        del where
-        statement = f"SELECT coalesce(sum(nanousd), 0) FROM reservations WHERE state = {PRESUMED}"
-        return int(self._connection.query(statement)[0][0])
+        """Return what unresolved calls may have cost whose lease ran out."""
+        return ledger.presumed_nanousd(self._connection, where)
 
     def close(self) -> None:
         """Close the file; a later call opens it again."""
@@ -216,12 +214,13 @@ class SQLiteStore:
 
     def _reserve_quickly(self, cursor: sqlite3.Cursor, claim: Claim) -> Grant:
         """Hold where nothing is in the way, not even a threshold: two statements, and nothing is read."""
-        id_, accounts, amounts, owner, lease_s, _, is_dispatched, _, _ = claim
+        id_, accounts, amounts, owner, lease_s, _, is_dispatched, _, _, about = claim
         rows = self._accounts.rows(cursor, accounts)
         fitting = cursor.execute(rows.statements.hold_quickly, (*amounts, *rows.ids)).rowcount
         if fitting != len(rows.ids):
             raise _InTheWay
-        row = (id_, int(is_dispatched), rows.text, *amounts, None, owner, self.now() + lease_s)
+        ends = (None, owner, self.now() + lease_s, *reservations.whose(about))
+        row = (id_, int(is_dispatched), rows.text, *amounts, *ends)
         try:
             is_new = cursor.execute(INSERT, row).rowcount == 1
         except sqlite3.IntegrityError:
@@ -245,7 +244,8 @@ class SQLiteStore:
         if isinstance(answer, Grant):
             accounts.force(cursor, rows, answer.amounts)
             answer = answer._replace(notices=take_notices(chain))
-            ends = (answer.output_limit, claim.owner, self.now() + claim.lease_s)
+            lease_end_s, whose = self.now() + claim.lease_s, reservations.whose(claim.about)
+            ends = (answer.output_limit, claim.owner, lease_end_s, *whose)
             cursor.execute(INSERT, (claim.id, int(claim.is_dispatched), rows.text, *answer.amounts, *ends))
         accounts.save(cursor, rows.ids, chain)
         return answer, freed

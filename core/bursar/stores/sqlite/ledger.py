@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bursar.entry import RunRecord
 from bursar.ids import id_at
 from bursar.store import RunTotals
 from bursar.stores.rollup import HOUR_S
-from bursar.stores.sqlite.reservations import RESOLVED
+from bursar.stores.sqlite.reservations import PRESUMED, RESOLVED
 from bursar.stores.sqlite.rows import ENTRY_COLUMNS, entry_of
 from bursar.totals import Totals
 
@@ -45,7 +46,8 @@ _ONE: Final = (
     "iif(source IN ('estimated', 'bound') AND status <> 'refused', cost_nanousd, 0)",
     "cost_nanousd IS NULL AND status <> 'refused'",
 )
-_ADDED_UP: Final = ", ".join(f"coalesce(sum({one}), 0)" for one in _ONE)
+_ADDED_UP_EACH: Final = tuple(f"coalesce(sum({one}), 0)" for one in _ONE)
+_ADDED_UP: Final = ", ".join(_ADDED_UP_EACH)
 """What entries add up to, column by column as `Totals.of` has it."""
 
 ENDED: Final = f"FROM reservations WHERE state = {RESOLVED}"
@@ -91,10 +93,10 @@ def open_run(cursor: sqlite3.Cursor, run: RunRecord) -> None:
 
 def totals(connection: Connection, by: By | None, where: Where) -> list[tuple[str, Totals]]:
     """Return the sums of the entries by name, dearest first."""
-    if by == "run" and where.run_ids is None and where.since_s is not None:
+    if by == "run" and where.run_ids is None and where.since_s is not None and where.agent is None:
         return _totals_of_runs_since(connection, where, where.since_s)
-    if where.run_ids is not None:
-        # The roll-up of the hours does not tell its runs apart.
+    if where.run_ids is not None or (by == "run" and where.agent is not None):
+        # The roll-up of the hours does not tell its runs apart, that of the runs not its agents.
         source, sums, run, run_column = "entries", _ADDED_UP, "run_id", "run_id"
     elif by == "run":
         source, sums, run, run_column = "runs", _SUMS, "id", "id"
@@ -133,9 +135,17 @@ def _where(where: Where, condition: str) -> str:
 
 def runs(connection: Connection, where: Where) -> list[RunTotals]:
     """Return the runs, oldest first."""
-    condition, parameters = _conditions(where, "id", "started_s", _full_hour)
-    columns = f"id, workflow, started_s, parent_id, ended_s, {_SUMS}"
-    statement = f"SELECT {columns} FROM runs {condition} ORDER BY started_s, id"
+    condition, parameters = _conditions(replace(where, agent=None), "id", "started_s", _full_hour)
+    columns, source = f"id, workflow, started_s, parent_id, ended_s, {_SUMS}", "runs"
+    if where.agent is not None:
+        kept = "id, workflow, started_s, parent_id, ended_s"
+        names = ", ".join(
+            f"{one} AS {name}" for one, name in zip(_ADDED_UP_EACH, Totals._fields, strict=True)
+        )
+        of_agent = f"SELECT run_id, {names} FROM entries WHERE agent = ? GROUP BY run_id"
+        source = f"(SELECT {kept} FROM runs) JOIN ({of_agent}) ON run_id = id"
+        parameters = (where.agent, *parameters)
+    statement = f"SELECT {columns} FROM {source} {condition} ORDER BY started_s, id"
     return [
         RunTotals(
             RunRecord(id=row[0], workflow=row[1], started_s=row[2], parent_id=row[3], ended_s=row[4]),
@@ -152,6 +162,14 @@ def entries(connection: Connection, where: Where, most: int) -> list[Entry]:
     return [entry_of(row[0], row[1:]) for row in reversed(connection.query(statement, (*parameters, most)))]
 
 
+def presumed_nanousd(connection: Connection, where: Where) -> int:
+    """Return what unresolved calls may have cost whose lease ran out."""
+    condition, parameters = _conditions(where, "run_id", "id", lambda at_s: id_at(_full_hour(at_s)))
+    chosen = f"{condition} AND" if condition else "WHERE"
+    statement = f"SELECT coalesce(sum(nanousd), 0) FROM reservations {chosen} state = {PRESUMED}"
+    return int(connection.query(statement, parameters)[0][0])
+
+
 def _conditions(
     where: Where, run_column: str, since_column: str, since: Callable[[float], Any]
 ) -> tuple[str, tuple[Any, ...]]:
@@ -160,6 +178,9 @@ def _conditions(
     if where.workflow is not None:
         conditions.append("workflow = ?")
         parameters.append(where.workflow)
+    if where.agent is not None:
+        conditions.append("agent = ?")
+        parameters.append(where.agent)
     if where.run_ids is not None:
         # One parameter however many runs there are: SQLite bounds how many a statement may have.
         conditions.append(f"{run_column} IN (SELECT value FROM json_each(?))")

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bursar.account import Amounts
 from bursar.reservation import Grant
+from bursar.scope import is_of
 from bursar.stores.sqlite.rows import ENTRY_COLUMNS, entry_of, entry_row
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
-    from bursar.entry import Entry
+    from bursar.entry import Entry, Subject
 
 HELD: Final = 0
 DISPATCHED: Final = 1
@@ -30,8 +31,10 @@ _HELD: Final = "accounts, nanousd, tokens, calls, attempts, state"
 # The row of a reservation is gone from here once it is folded, and still no other may be made under its id.
 INSERT: Final = (
     "INSERT INTO reservations "
-    "(id, state, accounts, nanousd, tokens, calls, attempts, output_limit, owner, lease_end_s) "
-    "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE NOT EXISTS (SELECT 1 FROM entries WHERE id = ?1)"
+    "(id, state, accounts, nanousd, tokens, calls, attempts, output_limit, owner, lease_end_s, "
+    "run_id, workflow, agent) "
+    "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13 "
+    "WHERE NOT EXISTS (SELECT 1 FROM entries WHERE id = ?1)"
 )
 _SETTLE_ANY: Final = (
     f"UPDATE reservations SET state = {RESOLVED}, {', '.join(f'{column} = ?' for column in ENTRY_COLUMNS)} "
@@ -50,6 +53,11 @@ class Held(NamedTuple):
     ids: tuple[int, ...]
     amounts: Amounts
     state: int
+
+
+def whose(about: Subject | None) -> tuple[str | None, str | None, str | None]:
+    """Return the run, the workflow and the agent of a hold, as its row has them."""
+    return (None, None, None) if about is None else (about.run_id, about.workflow, about.agent.name)
 
 
 def append(cursor: sqlite3.Cursor, entry: Entry) -> None:
@@ -105,10 +113,9 @@ def is_known(cursor: sqlite3.Cursor, reservation_id: str) -> bool:
 
 
 def held_by(cursor: sqlite3.Cursor, owner: str) -> list[Held]:
-    """Return what *owner* holds itself; a thread's name is the beginning of the names of its tasks."""
-    own = "owner >= ?1 AND owner < ?1 || x'7f'" if owner.endswith(":") else "owner = ?1"
-    statement = f"SELECT {_HELD} FROM reservations WHERE {own} AND state <= {DISPATCHED}"
-    return [_held_of(row) for row in cursor.execute(statement, (owner,)).fetchall()]
+    """Return what *owner* holds itself."""
+    statement = f"SELECT {_HELD}, owner FROM reservations WHERE state <= {DISPATCHED}"
+    return [_held_of(row) for row in cursor.execute(statement).fetchall() if is_of(row[-1], owner)]
 
 
 def expire(cursor: sqlite3.Cursor, now_s: float) -> list[Held]:
