@@ -179,6 +179,29 @@ class OpenAIResponses(Endpoint):
         return [{**event, "sequence_number": number} for number, event in enumerate(events)]
 
 
+class OpenAICompaction(OpenAIResponses):
+    """`POST /responses/compact`: one round of the model over a conversation, whose summary has no limit."""
+
+    name = "openai.responses_compact"
+
+    def with_output_limit(
+        self, body: Json, tokens: int, *, model: str, host: str
+    ) -> dict[str, object] | None:
+        """Return None: a compaction takes no limit."""
+        del body, tokens, model, host
+        return None
+
+    def stop_response(self, body: Json, text: str) -> dict[str, object] | None:
+        """Return None: a made-up summary would lose the conversation."""
+        del body, text
+        return None
+
+    def stop_events(self, body: Json, text: str) -> list[dict[str, object]] | None:
+        """Return None, as `stop_response` does."""
+        del body, text
+        return None
+
+
 def _server_tools(body: Json) -> dict[str, int | None]:
     uses = count_at(body, "max_tool_calls")
     kinds: dict[str, int | None] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
 
@@ -69,6 +69,10 @@ class Receipt:
     stated_nanousd: int | None = None
     finished: bool = False
     server_tools: Mapping[str, int] = field(default_factory=_no_tools)
+
+    def with_tier(self, tier: str | None) -> Receipt:
+        """Return the same, served in another *tier*."""
+        return replace(self, tier=known_tier(tier))
 
 
 def known_tier(*names: object) -> str | None:
