@@ -48,10 +48,10 @@ def bill(receipt: Receipt, *, provider: str, model: str, at: datetime | None = N
     if receipt.stated_nanousd is not None:
         return Bill(receipt.stated_nanousd, "stated", served, usage)
     price = price_of_served(provider, served, model, at=at)
-    if receipt.usage is None or price is None:
-        return Bill(None, "unknown", served, usage)
     if receipt.parts:
         return _bill_parts(receipt, provider, served, price, at)
+    if receipt.usage is None or price is None:
+        return Bill(None, "unknown", served, usage)
     cost = price.cost_nanousd(usage, tier=receipt.tier)
     return Bill(cost, _source(price, usage, receipt.tier), served, usage, describe(price))
 
@@ -63,9 +63,10 @@ def price_of_served(provider: str, served: str, asked: str, *, at: datetime | No
 
 
 def _source(price: Price, usage: Usage, tier: str | None) -> Source:
-    # A count without a rate costs nothing here, and parts above their whole are billed on top of it: what the
-    # provider makes of either is not known.
-    return "priced" if usage.is_consistent and not price.unpriced(usage, tier=tier) else "estimated"
+    # A count without a rate costs nothing here, parts above their whole are billed on top of it, and a dearer tier
+    # without rates costs the standard ones: what the provider makes of these is not known.
+    is_certain = usage.is_consistent and price.is_certain(tier) and not price.unpriced(usage, tier=tier)
+    return "priced" if is_certain else "estimated"
 
 
 def describe(price: Price) -> str:
@@ -73,9 +74,12 @@ def describe(price: Price) -> str:
     return f"{price.row} ({price.data_version})"
 
 
-def _bill_parts(receipt: Receipt, provider: str, served: str, price: Price, at: datetime | None) -> Bill:
+def _bill_parts(
+    receipt: Receipt, provider: str, served: str, price: Price | None, at: datetime | None
+) -> Bill:
     total = 0
     source: Source = "priced"
+    rows: list[str] = []
     for part in receipt.parts:
         part_price = _part_price(part, provider, price, at)
         if part_price is None:
@@ -83,8 +87,11 @@ def _bill_parts(receipt: Receipt, provider: str, served: str, price: Price, at: 
         total += part_price.cost_nanousd(part.usage, tier=receipt.tier)
         if _source(part_price, part.usage, receipt.tier) != "priced":
             source = "estimated"
-    return Bill(total, source, served, receipt.usage or Usage(), describe(price))
+        rows.append(describe(part_price))
+    # The row of the model that served, first; those of others after it.
+    row = ", ".join(dict.fromkeys(rows))
+    return Bill(total, source, served, receipt.usage or Usage(), row)
 
 
-def _part_price(part: Part, provider: str, price: Price, at: datetime | None) -> Price | None:
+def _part_price(part: Part, provider: str, price: Price | None, at: datetime | None) -> Price | None:
     return price if part.model is None else find_price(provider, part.model, at=at)

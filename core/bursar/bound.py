@@ -146,7 +146,8 @@ def _rates(ask: Ask, price: Price, provider: str, tokens: int, is_limited: bool)
 
 def _rates_of(ask: Ask, price: Price, tokens: int, is_limited: bool) -> tuple[int, int]:
     tier, cache_write = ask.tier, ask.cache_write
-    text = price.input_rate_most_pico(tokens, cache_write=cache_write, tier=tier)
+    # What is billed by the search has no rate for a token, and needs none.
+    text = price.input_rate_most_pico(tokens, cache_write=cache_write, tier=tier) if tokens else 0
     fixed = tokens * text + (price.fee_pico("requests", tier=tier) or 0)
     if ask.image_tokens_most:
         rate = price.input_rate_most_pico(tokens, cache_write=cache_write, tier=tier, modality="image")

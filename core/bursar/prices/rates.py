@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from bursar.prices.units import Unit
     from bursar.usage import Usage
 
+    Steps = Mapping[str, Sequence[tuple[int, Fraction]]]
+    """By unit, the dollars for one of it, each with the input tokens above which it applies, ascending."""
+
 Modality = Literal["text", "audio", "image", "video"]
 """What the tokens stand for."""
 
@@ -153,7 +156,7 @@ class Rates:
             counts["audio_seconds"] = counts["input_audio_seconds"] = max(seconds, self.least_seconds)
 
 
-def compile_rates(prices: Mapping[str, Sequence[tuple[int, Fraction]]], *, least_seconds: int = 0) -> Rates:
+def compile_rates(prices: Steps, *, least_seconds: int = 0) -> Rates:
     """
     Return the rates for *prices*.
 

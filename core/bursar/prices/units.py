@@ -106,6 +106,13 @@ def _other_units() -> Iterator[Unit]:
     for tool in ("web_search", "social_search", "storage_search", "code_execution"):
         plural = f"{tool}es" if tool.endswith("search") else f"{tool}s"
         yield Unit(plural, f"{plural}_kcount", 1_000, _dimensions("tool_calls", tool_type=tool))
+    # OpenAI's older tool has a fee of its own at models that do not reason; genai-prices has but one kind of search.
+    yield Unit(
+        "web_search_previews",
+        "web_search_previews_kcount",
+        1_000,
+        _dimensions("tool_calls", tool_type="web_search", version="preview"),
+    )
     yield Unit("requests", "requests_kcount", 1_000, _dimensions("requests"))
 
 

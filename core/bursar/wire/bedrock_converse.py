@@ -7,6 +7,7 @@ read as they are on the wire, where their name is apart, and as boto3 hands them
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 
 from bursar.usage import Usage
@@ -25,9 +26,10 @@ from bursar.wire.fields import (
     objects_at,
     text_at,
 )
+from bursar.wire.media import document_tokens_most
 from bursar.wire.openai_common import longest_ttl, texts_in
 from bursar.wire.receipt import Receipt, known_tier
-from bursar.wire.weigh import Weight
+from bursar.wire.weigh import CITATION_PROMPT, Weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,9 +39,7 @@ _PER_TURN: Final = 16
 # Claude brings 159 to 804 tokens for tools; Nova and Llama an instruction of their own of about that size.
 _TOOLS: Final = 1_024
 _PER_TOOL: Final = 64
-_PAGE_TEXT: Final = "document"
 _OUTPUT_KEYS: Final = frozenset({"text", "name", "input", "toolUseId"})
-_EVENTS: Final = ("messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop")
 
 
 class BedrockConverse(Endpoint):
@@ -237,6 +237,14 @@ def _add_block(weight: Weight, block: Json) -> None:
 def _add_document(weight: Weight, document: Json) -> None:
     source = object_at(document, "source")
     weight.add([text_at(document, "name") or "", text_at(document, "context") or ""])
+    before = weight.tokens
+    _add_source(weight, document, source)
+    if object_at(document, "citations").get("enabled") is True:
+        # As Anthropic sends it then: sentence by sentence, each in marks of its own, below an instruction.
+        weight.tokens += CITATION_PROMPT + weight.tokens - before
+
+
+def _add_source(weight: Weight, document: Json, source: Json) -> None:
     if isinstance(text := source.get("text"), str):
         weight.add(text)
     elif isinstance(content := source.get("bytes"), bytes | str):
@@ -248,10 +256,6 @@ def _add_document(weight: Weight, document: Json) -> None:
 
 
 def _add_document_bytes(weight: Weight, content: bytes | str, kind: str) -> None:
-    from base64 import b64encode
-
-    from bursar.wire.media import document_tokens_most
-
     data = b64encode(content).decode() if isinstance(content, bytes) else content
     media = (
         "application/pdf" if kind == "pdf" else f"text/{kind}" if kind in {"txt", "md", "csv", "html"} else ""
