@@ -86,7 +86,7 @@ def cost_of(
     body, events = _parts(response)
     endpoint = found if isinstance(found, Endpoint) else endpoint_of_answer(events or [body])
     asked = request or {}
-    model = text_at(asked, "modelId") or text_at(asked, "model") or model_in_path(path) or ""
+    model = text_at(asked, "model") or text_at(asked, "modelId") or model_in_path(path) or ""
     if isinstance(found, Free):
         return _nothing(model)
     if endpoint is None:
@@ -124,11 +124,11 @@ def _parts(response: object) -> tuple[Json, list[Json] | None]:
 def _data(event: object) -> Json | None:
     if not is_mapping(event):
         return None
-    data = event.get("data")
+    if "data" not in event or not event.keys() <= _WIRE_KEYS:
+        return event
     # An event of the wire's has a name and data; anything else is the data itself.
-    if "data" in event and event.keys() <= _WIRE_KEYS:
-        return data if is_mapping(data) else None
-    return event
+    data = event["data"]
+    return data if is_mapping(data) else None
 
 
 _WIRE_KEYS: Final = frozenset({"event", "data", "id", "retry"})

@@ -174,18 +174,29 @@ def billable_counts(usage: Usage) -> dict[str, int]:
     added for all input and all output; any other whole is raised to the sum of its parts.  Nothing that was
     stated is dropped, and a negative count is nothing.
     """
-    stated_counts = {
-        **usage.other,
+    counts = {
         "input_tokens": usage.input_tokens,
-        "cache_read_tokens": usage.cache_read_tokens,
-        "cache_write_tokens": usage.cache_write_tokens,
-        "cache_write_1h_tokens": usage.cache_write_1h_tokens,
         "output_tokens": usage.output_tokens,
-        "output_reasoning_tokens": max(usage.reasoning_tokens, usage.other.get("output_reasoning_tokens", 0)),
+        **usage.other,
     }
-    counts = {name: count for name, count in stated_counts.items() if count > 0}
+    # The rarer ones by hand: a general loop would take as long as all the rest.
+    if usage.cache_read_tokens:
+        counts["cache_read_tokens"] = usage.cache_read_tokens
+    if usage.cache_write_tokens:
+        counts["cache_write_tokens"] = usage.cache_write_tokens
+    if usage.cache_write_1h_tokens:
+        counts["cache_write_1h_tokens"] = usage.cache_write_1h_tokens
+    if usage.reasoning_tokens > counts.get("output_reasoning_tokens", 0):
+        counts["output_reasoning_tokens"] = usage.reasoning_tokens
+    if min(counts.values()) <= 0:
+        counts = {name: count for name, count in counts.items() if count > 0}
     for whole, splits in _wholes(frozenset(counts)):
-        parts = max([sum([counts.get(name, 0) for name in way]) for way in splits])
+        parts = 0
+        for way in splits:
+            total = 0
+            for name in way:
+                total += counts.get(name, 0)
+            parts = max(parts, total)
         stated = counts.get(whole, 0)
         if parts > stated:
             apart = whole in {"input_tokens", "output_tokens"}

@@ -126,11 +126,12 @@ class BedrockConverse(Endpoint):
             inner = event.get("metadata") or event.get("messageStop")
             if is_mapping(inner):
                 event = inner  # noqa: PLW2901 (boto3 wraps each event in its name)
-            usage = object_at(event, "usage") or usage
-            tier = object_at(event, "serviceTier").get("type") or tier
             finished = finished or event.get("stopReason") is not None
-            router = object_at(object_at(event, "trace"), "promptRouter")
-            model = text_at(router, "invokedModelId") or model
+            if "usage" in event:
+                usage = object_at(event, "usage")
+                tier = object_at(event, "serviceTier").get("type")
+                router = object_at(object_at(event, "trace"), "promptRouter")
+                model = text_at(router, "invokedModelId")
         return Receipt(usage=read_usage(usage), model=model, tier=known_tier(tier), finished=finished)
 
     def output_seen(self, events: Iterable[Json]) -> str:

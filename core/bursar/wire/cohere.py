@@ -14,6 +14,7 @@ from bursar.wire.fields import (
     count_at,
     first_count,
     is_array,
+    is_mapping,
     number_at,
     object_at,
     objects_at,
@@ -33,6 +34,8 @@ _TOOLS: Final = 1_024
 _PER_TOOL: Final = 64
 _PER_TEXT: Final = 4
 _OUTPUT_KEYS: Final = frozenset({"text", "thinking", "tool_plan", "name", "arguments"})
+_V1_PIECES: Final = frozenset({"text-generation", "tool-calls-chunk"})
+_PIECES: Final = frozenset({"content-delta", "tool-call-delta", "tool-plan-delta"})
 _CHUNK_TOKENS: Final = 250
 """A document above 500 tokens, its query included, counts as several ("Pricing", docs.cohere.com); half, to be safe."""
 _DOCUMENTS_PER_SEARCH: Final = 100
@@ -106,17 +109,19 @@ class CohereChat(Endpoint):
         usage: Json = {}
         finished = False
         for event in events:
-            response, delta = object_at(event, "response"), object_at(event, "delta")
-            for part in (response, delta, event):
-                usage = object_at(part, "usage") or object_at(part, "meta") or usage
-                finished = finished or bool(part.get("finish_reason"))
+            if text_at(event, "type") in _PIECES:
+                continue
+            for part in (event.get("response"), event.get("delta"), event):
+                if is_mapping(part):
+                    usage = object_at(part, "usage") or object_at(part, "meta") or usage
+                    finished = finished or bool(part.get("finish_reason"))
         return Receipt(usage=_read_usage(usage), finished=finished)
 
     def output_seen(self, events: Iterable[Json]) -> str:
         """See `Endpoint.output_seen`: texts, thinking, plans, names and arguments of tools."""
         texts: list[str] = []
         for event in events:
-            if event.get("event_type") in {None, "text-generation", "tool-calls-chunk"}:
+            if event.get("event_type") is None or text_at(event, "event_type") in _V1_PIECES:
                 texts += texts_in([event.get("delta"), event.get("message")], _OUTPUT_KEYS)
                 texts += [text_at(event, "text") or ""]
         return "".join(texts)

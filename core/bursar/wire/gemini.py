@@ -31,14 +31,14 @@ from bursar.wire.receipt import Receipt
 from bursar.wire.weigh import Weight
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 # What is around a prompt is not billed, but an empty system instruction, roles and separators are a few tokens.
-_BASE: Final = 64
-_PER_TURN: Final = 8
+_BASE: Final = 16
+_PER_TURN: Final = 4
 # Measured: declaring functions adds an instruction and a signature for each; the schema is billed below its bytes.
-_TOOLS: Final = 256
-_PER_TOOL: Final = 48
+_TOOLS: Final = 64
+_PER_TOOL: Final = 16
 _CLIENT_TOOLS: Final = frozenset(
     {"functionDeclarations", "function_declarations", "computerUse", "computer_use"}
 )
@@ -135,19 +135,20 @@ class GeminiGenerate(Endpoint):
         finished = False
         queries: dict[str, None] = {}
         for event in events:
-            found = object_in(event, "usageMetadata")
-            if found:
+            # Each event of a stream has all of it so far: asked for directly, as there may be thousands.
+            found = event.get("usageMetadata") or event.get("usage_metadata")
+            if is_mapping(found):
                 usage |= found
             model = text_at(event, "modelVersion") or text_at(event, "model_version") or model
-            if object_in(event, "promptFeedback").get("blockReason"):
+            if "promptFeedback" in event and object_in(event, "promptFeedback").get("blockReason"):
                 finished = True
-            for candidate in objects_in(event, "candidates"):
-                finished = finished or bool(any_at(candidate, "finishReason"))
-                grounding = object_in(candidate, "groundingMetadata")
-                for query in array_at(grounding, "webSearchQueries") or array_at(
-                    grounding, "web_search_queries"
-                ):
-                    queries[str(query)] = None
+            for candidate in array_at(event, "candidates"):
+                if is_mapping(candidate):
+                    finished = finished or bool(
+                        candidate.get("finishReason") or candidate.get("finish_reason")
+                    )
+                    if "groundingMetadata" in candidate or "grounding_metadata" in candidate:
+                        queries |= dict.fromkeys(map(str, _queries(candidate)))
         searches = len(queries)
         if searches and any((model or "").startswith(family) for family in _QUERIES_PER_FEE):
             searches = 1
@@ -191,6 +192,11 @@ class GeminiGenerate(Endpoint):
     def encode_events(self, events: Iterable[Json]) -> bytes:
         """See `Endpoint.encode_events`; Google's events have no names and no end mark."""
         return b"".join(f"data: {json.dumps(event)}\r\n\r\n".encode() for event in events)
+
+
+def _queries(candidate: Json) -> Sequence[object]:
+    grounding = object_in(candidate, "groundingMetadata")
+    return array_at(grounding, "webSearchQueries") or array_at(grounding, "web_search_queries")
 
 
 def _contents(given: object) -> list[Json]:

@@ -68,7 +68,9 @@ def has_counts(usage: Json) -> bool:
 def counts_by_modality(details: object) -> dict[str, int]:
     """Return the counts of *details*, an array of modality and count, added up by modality."""
     counts: dict[str, int] = {}
-    for item in details if is_array(details) else ():
+    if not is_array(details):
+        return counts
+    for item in details:
         if is_mapping(item):
             kind = _MODALITIES.get((text_at(item, "modality") or "").upper(), "text")
             counts[kind] = (

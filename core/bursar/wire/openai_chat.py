@@ -138,13 +138,16 @@ class OpenAIChat(Endpoint):
         model = tier = None
         finished = False
         for event in events:
-            breakdown = object_at(event, "usage_breakdown") or breakdown
-            found = event.get("usage") or object_at(event, "x_groq").get("usage")
-            usage = found if is_mapping(found) else usage
+            found = event.get("usage")
+            if found is None and "x_groq" in event:
+                found = object_at(event, "x_groq").get("usage")
+            if is_mapping(found):
+                usage = found
+                breakdown = object_at(event, "usage_breakdown") or breakdown
             # watsonx calls it `model_id`.
             model = text_at(event, "model") or text_at(event, "model_id") or model
             tier = event.get("service_tier") or tier
-            finished = finished or any(choice.get("finish_reason") for choice in objects_at(event, "choices"))
+            finished = finished or _is_end(event)
         if usage is None:
             return Receipt(model=model, tier=known_tier(tier), finished=finished)
         searches = first_count(object_at(usage, "server_tool_use"), "web_search_requests")
@@ -211,8 +214,14 @@ def _said(body: Json, text: str) -> dict[str, str]:
     return {"refusal" if asks_json else "content": text}
 
 
+def _is_end(event: Json) -> bool:
+    return any(is_mapping(choice) and choice.get("finish_reason") for choice in array_at(event, "choices"))
+
+
 def _breakdown(breakdown: Json) -> tuple[Part, ...]:
     """Return the models that Groq's compound systems ran, which are billed each at its own rates."""
+    if not breakdown:
+        return ()
     models = objects_at(breakdown, "models")
     used = [(text_at(one, "model"), _read_usage(object_at(one, "usage"), 0)) for one in models]
     return tuple(Part(model=model, usage=usage) for model, usage in used if model and usage is not None)

@@ -231,6 +231,7 @@ _MODEL_IN_PATH: Final = re.compile(
 )
 
 
+@lru_cache(maxsize=1024)
 def model_in_path(path: str) -> str | None:
     """
     Return the model that *path* names, or None: Google's, Bedrock's, or an Azure deployment's own name.
