@@ -84,12 +84,16 @@ def cost_of(
     """
     found = endpoint_of("POST", path)
     body, events = _parts(response)
-    endpoint = found if isinstance(found, Endpoint) else endpoint_of_answer(events or [body])
+    if isinstance(found, Endpoint):
+        endpoint: Endpoint | None = found
+    else:
+        # What is free at one provider may be billed at another, which then states its usage.
+        endpoint = endpoint_of_answer(events or [body])
     asked = request or {}
     model = text_at(asked, "model") or text_at(asked, "modelId") or model_in_path(path) or ""
-    if isinstance(found, Free):
-        return _nothing(model)
     if endpoint is None:
+        if isinstance(found, Free) or _is_error(body, events):
+            return _nothing(model)
         return Cost(usd=None, usage=Usage(), source="unknown", model=model)
     receipt = endpoint.read_events(events) if events is not None else endpoint.read_response(body)
     if tier is not None and receipt.tier is None:

@@ -159,7 +159,8 @@ class Added(NamedTuple):
     @property
     def days(self) -> list[date]:
         """The days on which any of it begins."""
-        return [one.starts for one in (*self.rates, *self.tiers) if one.starts != _ANY_DAY]
+        days = [one.starts for one in self.rates] + [one.starts for one in self.tiers]
+        return [day for day in days if day != _ANY_DAY]
 
     def steps(self, stated: Steps, day: date) -> Steps:
         """Return the rates *stated*, and on *day* those that they leave out."""

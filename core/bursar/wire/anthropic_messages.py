@@ -10,7 +10,7 @@ from bursar.wire.ask import SERVER_TOOL_UNITS, Ask
 from bursar.wire.endpoint import Endpoint
 from bursar.wire.fields import Json, array_at, count_at, number_at, object_at, objects_at, text_at
 from bursar.wire.openai_common import at_most, longest_ttl
-from bursar.wire.receipt import Part, Receipt, known_tier, sum_of
+from bursar.wire.receipt import Part, Receipt, known_tier, stated_nanousd, sum_of
 from bursar.wire.weigh import Weight
 
 if TYPE_CHECKING:
@@ -214,6 +214,8 @@ def _receipt(message: Json, usage: Json, *, finished: bool) -> Receipt:
         parts=parts,
         model=model,
         tier=known_tier(usage.get("speed"), usage.get("service_tier"), _place(usage)),
+        # OpenRouter speaks this format, too.
+        stated_nanousd=stated_nanousd(usage),
         finished=finished,
         server_tools={kind: count for kind, count in counts.items() if count},
     )

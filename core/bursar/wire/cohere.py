@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Final
 
 from bursar.usage import Usage
@@ -39,6 +40,7 @@ _PIECES: Final = frozenset({"content-delta", "tool-call-delta", "tool-plan-delta
 _CHUNK_TOKENS: Final = 250
 """A document above 500 tokens, its query included, counts as several ("Pricing", docs.cohere.com); half, to be safe."""
 _DOCUMENTS_PER_SEARCH: Final = 100
+_BY_SEARCH: Final = re.compile(r"rerank-(v\d|english|multilingual)|cohere|amazon")
 
 
 class CohereChat(Endpoint):
@@ -205,27 +207,42 @@ class CohereEmbed(Endpoint):
 
 
 class CohereRerank(CohereEmbed):
-    """`POST /v1/rerank`, `/v2/rerank`: billed by the search, a query over up to a hundred documents."""
+    """
+    `POST /v1/rerank`, `/v2/rerank`: billed by the search, a query over up to a hundred documents.
+
+    Voyage and Jina, whose path is the same, bill the tokens that their models read: the query once for each document.
+    """
 
     name = "cohere.rerank"
 
     def read_request(self, body: Json) -> Ask:
-        """See `Endpoint.read_request`; long documents count as several."""
-        documents = 0
+        """See `Endpoint.read_request`; at Cohere, long documents count as several."""
+        model = text_at(body, "model") or ""
+        query = text_tokens_most(text_at(body, "query") or "")
+        sizes: list[int] = []
         for document in array_at(body, "documents"):
             weight = Weight("")
             weight.add(document)
-            documents += 1 + weight.tokens // _CHUNK_TOKENS
-        query = text_tokens_most(text_at(body, "query") or "")
+            sizes.append(weight.tokens)
+        if not _BY_SEARCH.search(model):
+            tokens = sum(sizes) + len(sizes) * (query + _PER_TEXT)
+            return Ask(model=model, input_tokens_most=tokens, output_limit=0, generates=False)
         # A query as long as a chunk leaves little of it to the document; more of them only make more searches.
-        documents *= 1 + query // _CHUNK_TOKENS
+        documents = sum(1 + size // _CHUNK_TOKENS for size in sizes) * (1 + query // _CHUNK_TOKENS)
         return Ask(
-            model=text_at(body, "model") or "",
+            model=model,
             input_tokens_most=0,
             output_limit=0,
             generates=False,
             server_tools={"rerank_searches": max(-(-documents // _DOCUMENTS_PER_SEARCH), 1)},
         )
+
+    def read_response(self, body: Json) -> Receipt:
+        """See `Endpoint.read_response`."""
+        tokens = first_count(object_at(body, "usage"), "total_tokens", "prompt_tokens")
+        if tokens is None:
+            return super().read_response(body)
+        return Receipt(usage=Usage(input_tokens=tokens), model=text_at(body, "model"), finished=True)
 
 
 def _read_usage(usage: Json) -> Usage | None:

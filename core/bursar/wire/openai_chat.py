@@ -235,6 +235,8 @@ def _read_usage(usage: Json, web_searches: int) -> Usage | None:
     total = count_at(usage, "total_tokens")
     if prompt is None or (completion is None and total is None):
         return None
+    # What the tools of Mistral's agents read is input, apart from the prompt.
+    prompt += number_at(usage, "connector_tokens")
     reasoning = first_count(out, "reasoning_tokens")
     reasoning = number_at(usage, "reasoning_tokens") if reasoning is None else reasoning
     citations = number_at(usage, "citation_tokens")

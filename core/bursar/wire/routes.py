@@ -193,7 +193,8 @@ def endpoint_of_answer(events: Iterable[Json]) -> Endpoint | None:
                 return endpoint
         usage = object_at(event, "usage")
         if "prompt_tokens" in usage:
-            return OPENAI_CHAT if "choices" in event else OPENAI_EMBEDDINGS
+            generates = "choices" in event or "completion_tokens" in usage
+            return OPENAI_CHAT if generates else OPENAI_EMBEDDINGS
     return None
 
 

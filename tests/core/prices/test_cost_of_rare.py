@@ -317,6 +317,36 @@ class TestOtherSellers:
 
         assert (Decimal("0.0035"), "gpt-4o-2024-08-06") == (got.usd, got.model)
 
+    def test_what_is_free_elsewhere_may_be_billed(self) -> None:
+        """Mistral's conversations have the path of OpenAI's, which only keep; the usage tells them apart."""
+        usage = {"prompt_tokens": 100, "completion_tokens": 10, "connector_tokens": 50, "total_tokens": 160}
+        body: dict[str, Any] = {"object": "conversation.response", "outputs": [], "usage": usage}
+        got, kept = (
+            prices.cost_of(
+                provider="mistral",
+                path="/v1/conversations",
+                request={"model": "mistral-medium-latest"},
+                response=answer,
+                at=AT,
+            )
+            for answer in (body, {"id": "conv_1", "object": "conversation"})
+        )
+
+        assert (150, 10, "priced") == (got.usage.input_tokens, got.usage.output_tokens, got.source)
+        assert (Decimal(0), "none") == (kept.usd, kept.source)
+
+    def test_reranking_by_tokens(self) -> None:
+        """Voyage reranks on Cohere's path, and bills tokens."""
+        body: dict[str, Any] = {
+            "object": "list",
+            "data": [],
+            "model": "rerank-2",
+            "usage": {"total_tokens": 1_000},
+        }
+        got = prices.cost_of(provider="voyageai", path="/v1/rerank", response=body, at=AT)
+
+        assert 1_000 == got.usage.input_tokens
+
     def test_reasoning_apart_from_the_completion(self) -> None:
         """Grok counts reasoning outside of the completion, in the total."""
         usage: dict[str, Any] = {

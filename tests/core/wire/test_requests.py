@@ -114,7 +114,7 @@ class TestOutputLimit:
 class TestInput:
     @pytest.mark.parametrize("name", sorted(ENDPOINTS))
     def test_ascii_text_counts_its_length(self, name: str) -> None:
-        """One more character of ASCII is one more token at most; a rerank is billed by its searches."""
+        """One more character of ASCII is one more token at most; Cohere's rerank is billed by its searches."""
         bounds = [
             ENDPOINTS[name].read_request(said(name, text)).input_tokens_most
             for text in ("x" * 10, "x" * 10_010)
