@@ -24,7 +24,9 @@ SERVER_TOOL_UNITS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """The unit under which a price book lists the fee of a server tool, by the kind that `Ask` and `Receipt` use."""
 
-FREE_SERVER_TOOLS: Final = frozenset({"web_fetch", "mcp", "tool_search"})
+FREE_SERVER_TOOLS: Final = frozenset(
+    {"web_fetch", "mcp", "tool_search", "url_context", "code_execution", "store_search"}
+)
 """Server tools that cost their tokens alone.  A kind that is neither here nor above has a fee that is not known."""
 
 

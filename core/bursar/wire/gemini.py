@@ -31,7 +31,7 @@ from bursar.wire.receipt import Receipt
 from bursar.wire.weigh import Weight
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 # What is around a prompt is not billed, but an empty system instruction, roles and separators are a few tokens.
 _BASE: Final = 16
@@ -49,7 +49,7 @@ _TOOL_KINDS: Final = {
     "googleMaps": "maps",
     "codeExecution": "code_execution",
     "urlContext": "url_context",
-    "fileSearch": "file_search",
+    "fileSearch": "store_search",
     "retrieval": "retrieval",
     "mcpServers": "mcp",
 }
@@ -134,6 +134,7 @@ class GeminiGenerate(Endpoint):
         model: str | None = None
         finished = False
         queries: dict[str, None] = {}
+        maps = 0
         for event in events:
             # Each event of a stream has all of it so far: asked for directly, as there may be thousands.
             found = event.get("usageMetadata") or event.get("usage_metadata")
@@ -149,11 +150,12 @@ class GeminiGenerate(Endpoint):
                     )
                     if "groundingMetadata" in candidate or "grounding_metadata" in candidate:
                         queries |= dict.fromkeys(map(str, _queries(candidate)))
+                        maps = maps or _has_maps(candidate)
         searches = len(queries)
         if searches and any((model or "").startswith(family) for family in _QUERIES_PER_FEE):
             searches = 1
         return Receipt(
-            usage=_read_usage(usage, searches),
+            usage=_read_usage(usage, {SERVER_TOOL_UNITS["web_search"]: searches, "map_searches": maps}),
             model=None if model is None else bare_model(model),
             tier=tier_of(any_at(usage, "serviceTier"), any_at(usage, "trafficType")),
             finished=finished,
@@ -197,6 +199,12 @@ class GeminiGenerate(Endpoint):
 def _queries(candidate: Json) -> Sequence[object]:
     grounding = object_in(candidate, "groundingMetadata")
     return array_at(grounding, "webSearchQueries") or array_at(grounding, "web_search_queries")
+
+
+def _has_maps(candidate: Json) -> int:
+    """Return 1 where the answer is grounded in maps, whose fee is not known, so that its cost is an estimate."""
+    chunks = objects_in(object_in(candidate, "groundingMetadata"), "groundingChunks")
+    return int(any("maps" in chunk for chunk in chunks))
 
 
 def _contents(given: object) -> list[Json]:
@@ -296,7 +304,7 @@ def _asks_json(body: Json) -> bool:
     return isinstance(media, str) and "json" in media
 
 
-def _read_usage(usage: Json, searches: int) -> Usage | None:
+def _read_usage(usage: Json, uses: Mapping[str, int]) -> Usage | None:
     """
     Return the usage, or None where it states no count.
 
@@ -319,13 +327,11 @@ def _read_usage(usage: Json, searches: int) -> Usage | None:
     read = max(_count(usage, "cachedContentTokenCount"), sum(cached.values()))
     answered = max(candidates, sum(out.values())) + thoughts
     answered = max(answered, _count(usage, "totalTokenCount") - sent) if sent else answered
-    other: dict[str, int] = {}
+    other: dict[str, int] = dict(uses)
     for kind in ("audio", "image", "video"):
         other[f"input_{kind}_tokens"] = into.get(kind, 0) + tools_into.get(kind, 0)
         other[f"cache_{kind}_read_tokens"] = cached.get(kind, 0)
         other[f"output_{kind}_tokens"] = out.get(kind, 0)
-    if searches:
-        other[SERVER_TOOL_UNITS["web_search"]] = searches
     return Usage(
         input_tokens=max(sent, read),
         cache_read_tokens=read,
