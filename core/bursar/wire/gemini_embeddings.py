@@ -93,9 +93,11 @@ class GeminiEmbeddings(Endpoint):
 
 
 def _add_content(weight: Weight, content: object) -> None:
+    if content is None:
+        return
     weight.tokens += _PER_TEXT + _PER_TASK
     if not is_mapping(content):
-        weight.add(content or "")
+        weight.add(content)
         return
     parts = content.get("parts")
     for part in parts if is_array(parts) else [parts]:

@@ -67,6 +67,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
 _Answer = Endpoint | Free | Unmetered
 
 _ID: Final = r"[^/]+"
+_GOOGLE: Final = r"(?:models|tunedModels|endpoints)"
 
 # A path counts from its end, as every host and gateway has prefixes of its own; the first line that matches holds.
 # Anthropic's messages keep their version, as OpenAI's threads have messages too.
@@ -77,8 +78,8 @@ _METERED: Final[tuple[tuple[str, Endpoint], ...]] = (
     (r"embeddings", OPENAI_EMBEDDINGS),
     (r"v1/messages", ANTHROPIC_MESSAGES),
     # Google's, on /v1 and /v1beta, on Vertex AI below a project or without one.
-    (rf"models/{_ID}:generateContent", GEMINI_GENERATE),
-    (rf"models/{_ID}:streamGenerateContent", GEMINI_STREAM),
+    (rf"{_GOOGLE}/{_ID}:generateContent", GEMINI_GENERATE),
+    (rf"{_GOOGLE}/{_ID}:streamGenerateContent", GEMINI_STREAM),
     (rf"models/{_ID}:(?:batchEmbedContents|embedContent|predict)", GEMINI_EMBEDDINGS),
     (rf"publishers/anthropic/models/{_ID}:(?:rawPredict|streamRawPredict)", ANTHROPIC_MESSAGES),
     (rf"publishers/mistralai/models/{_ID}:(?:rawPredict|streamRawPredict)", OPENAI_CHAT),
@@ -226,7 +227,7 @@ def _find(path: str) -> _Answer:
 
 
 _MODEL_IN_PATH: Final = re.compile(
-    r"(?:^|/)(?:models/(?P<google>[^/:]+(?::[^/:]+)*):[A-Za-z]+"
+    rf"(?:^|/)(?:{_GOOGLE}/(?P<google>[^/:]+(?::[^/:]+)*):[A-Za-z]+"
     r"|model/(?P<aws>.+)/(?:invoke|converse|count-tokens)[a-z-]*"
     r"|(?:deployments|engines)/(?P<azure>[^/]+)/.+)$"
 )

@@ -61,6 +61,8 @@ from bursar.wire import (
             GEMINI_GENERATE,
         ),
         ("/v1beta1/publishers/google/models/gemini-2.5-flash:streamGenerateContent", GEMINI_STREAM),
+        ("/v1beta/tunedModels/mine:generateContent", GEMINI_GENERATE),
+        ("/v1/projects/p/locations/l/endpoints/123:streamGenerateContent", GEMINI_STREAM),
         ("/v1beta/models/gemini-embedding-001:embedContent", GEMINI_EMBEDDINGS),
         ("/v1beta/models/gemini-embedding-001:batchEmbedContents", GEMINI_EMBEDDINGS),
         ("/v1/projects/p/locations/l/publishers/google/models/text-embedding-005:predict", GEMINI_EMBEDDINGS),
