@@ -8,7 +8,8 @@ library, and nothing is kept.
 routes            method and path -> Endpoint | Free | Unmetered
 endpoint          the shape of them all
 openai_chat       openai_responses     openai_embeddings     anthropic_messages
-gemini            gemini_embeddings    cohere                bedrock_converse      bedrock_invoke
+gemini            gemini_embeddings    cohere                ollama
+bedrock_converse  bedrock_invoke
 openai_common     google_common        eventstream
 weigh             media                fingerprint
 ask               receipt              fields
@@ -35,6 +36,8 @@ from bursar.wire.routes import (
     GEMINI_EMBEDDINGS,
     GEMINI_GENERATE,
     GEMINI_STREAM,
+    OLLAMA,
+    OLLAMA_EMBED,
     OPENAI_CHAT,
     OPENAI_COMPACTION,
     OPENAI_EMBEDDINGS,
@@ -61,6 +64,8 @@ __all__ = [
     "GEMINI_EMBEDDINGS",
     "GEMINI_GENERATE",
     "GEMINI_STREAM",
+    "OLLAMA",
+    "OLLAMA_EMBED",
     "OPENAI_CHAT",
     "OPENAI_COMPACTION",
     "OPENAI_EMBEDDINGS",

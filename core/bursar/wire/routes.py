@@ -15,6 +15,7 @@ from bursar.wire.endpoint import Endpoint, Free, Unmetered
 from bursar.wire.fields import object_at
 from bursar.wire.gemini import GeminiGenerate
 from bursar.wire.gemini_embeddings import GeminiEmbeddings
+from bursar.wire.ollama import Ollama
 from bursar.wire.openai_chat import OpenAIChat
 from bursar.wire.openai_embeddings import OpenAIEmbeddings
 from bursar.wire.openai_responses import OpenAICompaction, OpenAIResponses
@@ -40,6 +41,8 @@ COHERE_CHAT: Final = CohereChat()
 COHERE_CHAT_V1: Final = CohereChat(version=1)
 COHERE_EMBED: Final = CohereEmbed()
 COHERE_RERANK: Final = CohereRerank()
+OLLAMA: Final = Ollama()
+OLLAMA_EMBED: Final = Ollama(embeds=True)
 
 ENDPOINTS: Final[dict[str, Endpoint]] = {
     endpoint.name: endpoint
@@ -60,6 +63,8 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
         COHERE_CHAT_V1,
         COHERE_EMBED,
         COHERE_RERANK,
+        OLLAMA,
+        OLLAMA_EMBED,
     )
 }
 """Every endpoint that is metered, by name."""
@@ -92,6 +97,10 @@ _METERED: Final[tuple[tuple[str, Endpoint], ...]] = (
     (r"v1/(?:chat|generate)", COHERE_CHAT_V1),
     (r"v[12]/embed", COHERE_EMBED),
     (r"v[12]/rerank", COHERE_RERANK),
+    (r"api/(?:chat|generate)", OLLAMA),
+    (r"api/embed", OLLAMA_EMBED),
+    # Voyage's, in OpenAI's words.
+    (r"v1/multimodalembeddings", OPENAI_EMBEDDINGS),
 )
 # Free by the providers' price pages: what counts, checks, stops or only keeps.
 _FREE_POSTS: Final = (

@@ -335,6 +335,20 @@ class TestOtherSellers:
         assert (150, 10, "priced") == (got.usage.input_tokens, got.usage.output_tokens, got.source)
         assert (Decimal(0), "none") == (kept.usd, kept.source)
 
+    def test_a_model_of_ones_own(self) -> None:
+        """Ollama counts what it ran; it costs what was declared, and is unknown, not free, until then."""
+        events: list[dict[str, Any]] = [
+            {"model": "qwen9-mine", "message": {"role": "assistant", "content": "hi"}, "done": False},
+            {"model": "qwen9-mine", "done": True, "prompt_eval_count": 100, "eval_count": 10},
+        ]
+        with prices.temporary():
+            before = prices.cost_of(provider="ollama", path="/api/chat", response=events, at=AT)
+            prices.free("qwen9-mine")
+            after = prices.cost_of(provider="ollama", path="/api/chat", response=events, at=AT)
+
+        assert (None, "unknown") == (before.usd, before.source)
+        assert (Decimal(0), "priced", 110) == (after.usd, after.source, after.usage.total_tokens)
+
     def test_reranking_by_tokens(self) -> None:
         """Voyage reranks on Cohere's path, and bills tokens."""
         body: dict[str, Any] = {
@@ -436,6 +450,7 @@ _PATHS = (
     "/v1/chat",
     "/v2/embed",
     "/v2/rerank",
+    "/api/chat",
     "/odd",
     "",
 )

@@ -65,6 +65,7 @@ def said(name: str, text: str) -> dict[str, Any]:
         "cohere.rerank": ("query",),
         "cohere.chat_v1": ("message",),
         "cohere": ("messages",),
+        "ollama": ("input",),
         "openai.chat": ("messages",),
         "openai": ("input",),
     }

@@ -17,6 +17,8 @@ from bursar.wire import (
     GEMINI_EMBEDDINGS,
     GEMINI_GENERATE,
     GEMINI_STREAM,
+    OLLAMA,
+    OLLAMA_EMBED,
     OPENAI_CHAT,
     OPENAI_COMPACTION,
     OPENAI_EMBEDDINGS,
@@ -82,6 +84,10 @@ from bursar.wire import (
         ("/v1/embed", COHERE_EMBED),
         ("/v2/embed", COHERE_EMBED),
         ("/v2/rerank", COHERE_RERANK),
+        ("/api/chat", OLLAMA),
+        ("/api/generate", OLLAMA),
+        ("/api/embed", OLLAMA_EMBED),
+        ("/v1/multimodalembeddings", OPENAI_EMBEDDINGS),
     ],
 )
 def test_metered_endpoints_are_found(path: str, expected: Endpoint) -> None:

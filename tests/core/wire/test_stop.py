@@ -156,6 +156,7 @@ _GRACEFUL = (
     "cohere.chat_v1",
     "google.generate_content",
     "google.stream_generate_content",
+    "ollama.chat",
     "openai.chat",
     "openai.responses",
 )
@@ -182,7 +183,8 @@ def test_a_graceful_answer_used_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["openai.responses_compact", "google.embed_content", "cohere.embed", "cohere.rerank"]
+    "name",
+    ["openai.responses_compact", "google.embed_content", "cohere.embed", "cohere.rerank", "ollama.embed"],
 )
 def test_what_is_not_text_has_no_graceful_answer(name: str) -> None:
     """A made-up vector, order or summary would be worse than an error."""
