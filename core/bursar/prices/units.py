@@ -146,11 +146,11 @@ def _splits(whole: Unit) -> tuple[tuple[str, ...], ...]:
 
 
 @lru_cache(maxsize=1024)
-def _wholes(names: frozenset[str]) -> tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]:
+def _wholes(*names: str) -> tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]:
     """
     Return what any of *names* is part of, the most specific first, with the splits that are to be added up.
 
-    Few sets of names ever occur, and the sums over all units would take ten times the rest of a cost.
+    Few orders of few names ever occur, and the sums over all units would take ten times the rest of a cost.
     """
     stated = [UNITS[name] for name in names if name in UNITS]
     wholes = [
@@ -158,7 +158,7 @@ def _wholes(names: frozenset[str]) -> tuple[tuple[str, tuple[tuple[str, ...], ..
         for whole in MOST_SPECIFIC_FIRST
         if any(part is not whole and part.is_part_of(whole) for part in stated)
     ]
-    possible = names | {whole.name for whole in wholes}
+    possible = {*names, *(whole.name for whole in wholes)}
     return tuple(
         (whole.name, tuple(tuple(name for name in way if name in possible) for way in _splits(whole)))
         for whole in wholes
@@ -190,7 +190,7 @@ def billable_counts(usage: Usage) -> dict[str, int]:
         counts["output_reasoning_tokens"] = usage.reasoning_tokens
     if min(counts.values()) <= 0:
         counts = {name: count for name, count in counts.items() if count > 0}
-    for whole, splits in _wholes(frozenset(counts)):
+    for whole, splits in _wholes(*counts):
         parts = 0
         for way in splits:
             total = 0
