@@ -8,6 +8,8 @@ from bursar.prices import find_price
 from bursar.usage import Usage
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from bursar.entry import Source
     from bursar.prices import Price
     from bursar.wire import Part, Receipt
@@ -32,31 +34,39 @@ class Bill(NamedTuple):
     price: str = ""
 
 
-def bill(receipt: Receipt, *, provider: str, model: str) -> Bill:
+def bill(receipt: Receipt, *, provider: str, model: str, at: datetime | None = None) -> Bill:
     """
     Return what *receipt* comes to, or an unknown bill where it states no usage and no cost.
 
     Args:
         model: The model that was asked for; what served it is billed where it has a price of its own.
+
+        at: When; None is now.
     """
     usage = receipt.usage or Usage()
     served = receipt.model or model
     if receipt.stated_nanousd is not None:
         return Bill(receipt.stated_nanousd, "stated", served, usage)
-    price = price_of_served(provider, served, model)
+    price = price_of_served(provider, served, model, at=at)
+    if receipt.parts:
+        return _bill_parts(receipt, provider, served, price, at)
     if receipt.usage is None or price is None:
         return Bill(None, "unknown", served, usage)
-    if receipt.parts:
-        return _bill_parts(receipt, provider, served, price)
     cost = price.cost_nanousd(usage, tier=receipt.tier)
-    # A count without a rate costs nothing here, so the sum is only known from below.
-    source: Source = "estimated" if price.unpriced(usage, tier=receipt.tier) else "priced"
-    return Bill(cost, source, served, usage, describe(price))
+    return Bill(cost, _source(price, usage, receipt.tier), served, usage, describe(price))
 
 
-def price_of_served(provider: str, served: str, asked: str) -> Price | None:
+def price_of_served(provider: str, served: str, asked: str, *, at: datetime | None = None) -> Price | None:
     """Return the price of the model that served, or else of the one that was asked for."""
-    return find_price(provider, served) or (find_price(provider, asked) if asked != served else None)
+    found = find_price(provider, served, at=at)
+    return find_price(provider, asked, at=at) if found is None and asked != served else found
+
+
+def _source(price: Price, usage: Usage, tier: str | None) -> Source:
+    # A count without a rate costs nothing here, parts above their whole are billed on top of it, and a dearer tier
+    # without rates costs the standard ones: what the provider makes of these is not known.
+    is_certain = usage.is_consistent and price.is_certain(tier) and not price.unpriced(usage, tier=tier)
+    return "priced" if is_certain else "estimated"
 
 
 def describe(price: Price) -> str:
@@ -64,15 +74,24 @@ def describe(price: Price) -> str:
     return f"{price.row} ({price.data_version})"
 
 
-def _bill_parts(receipt: Receipt, provider: str, served: str, price: Price) -> Bill:
+def _bill_parts(
+    receipt: Receipt, provider: str, served: str, price: Price | None, at: datetime | None
+) -> Bill:
     total = 0
+    source: Source = "priced"
+    rows: list[str] = []
     for part in receipt.parts:
-        part_price = _part_price(part, provider, price)
+        part_price = _part_price(part, provider, price, at)
         if part_price is None:
             return Bill(None, "unknown", served, receipt.usage or Usage())
         total += part_price.cost_nanousd(part.usage, tier=receipt.tier)
-    return Bill(total, "priced", served, receipt.usage or Usage(), describe(price))
+        if _source(part_price, part.usage, receipt.tier) != "priced":
+            source = "estimated"
+        rows.append(describe(part_price))
+    # The row of the model that served, first; those of others after it.
+    row = ", ".join(dict.fromkeys(rows))
+    return Bill(total, source, served, receipt.usage or Usage(), row)
 
 
-def _part_price(part: Part, provider: str, price: Price) -> Price | None:
-    return price if part.model is None else find_price(provider, part.model)
+def _part_price(part: Part, provider: str, price: Price | None, at: datetime | None) -> Price | None:
+    return price if part.model is None else find_price(provider, part.model, at=at)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from bursar.prices import Modality, Price
     from bursar.wire import Ask
 
+_ALL: Final[tuple[Modality, ...]] = ("text", "audio", "image", "video")
+_MEDIA: Final = frozenset({"video", "audio", "file", "document", "cached content"})
 OUTPUT_UNKNOWN: Final = 1_000_000
 """Output tokens to assume for a model of which neither the most output nor the context window is known."""
 
@@ -146,7 +148,14 @@ def _rates(ask: Ask, price: Price, provider: str, tokens: int, is_limited: bool)
 
 def _rates_of(ask: Ask, price: Price, tokens: int, is_limited: bool) -> tuple[int, int]:
     tier, cache_write = ask.tier, ask.cache_write
-    text = price.input_rate_most_pico(tokens, cache_write=cache_write, tier=tier)
+    # What is billed by the search has no rate for a token, and needs none.  What is not in the body may be a film.
+    kinds: tuple[Modality, ...] = _ALL if _MEDIA.intersection(ask.input_unseen) else ("text",)
+    rates = [
+        price.input_rate_most_pico(tokens, cache_write=cache_write, tier=tier, modality=kind)
+        for kind in kinds
+        if tokens
+    ]
+    text = max(rates, default=0)
     fixed = tokens * text + (price.fee_pico("requests", tier=tier) or 0)
     if ask.image_tokens_most:
         rate = price.input_rate_most_pico(tokens, cache_write=cache_write, tier=tier, modality="image")
@@ -156,10 +165,21 @@ def _rates_of(ask: Ask, price: Price, tokens: int, is_limited: bool) -> tuple[in
         fixed += ask.audio_tokens_most * max(rate - text, 0)
     output = 0
     if ask.generates:
-        modality: Modality = "audio" if ask.asks_audio_output else "text"
-        output = price.output_rate_most_pico(tokens, tier=tier, modality=modality)
+        output = max(
+            price.output_rate_most_pico(tokens, tier=tier, modality=kind) for kind in _output_kinds(ask)
+        )
     fixed += ask.extra_output_tokens * output
     return fixed + _tool_fees(ask, price, is_limited), output
+
+
+def _output_kinds(ask: Ask) -> list[Modality]:
+    """Return what the answer may be made of: audio only where it is asked for, pictures unless others are."""
+    kinds: list[Modality] = ["text"]
+    if ask.asks_audio_output:
+        kinds.append("audio")
+    if not ask.modalities or "image" in ask.modalities:
+        kinds.append("image")
+    return kinds
 
 
 def _tool_fees(ask: Ask, price: Price, is_limited: bool) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import re
 import threading
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
@@ -71,7 +72,10 @@ _loaded: dict[str, Counter | None] = {}
 def _load(name: str) -> Counter | None:
     try:
         # Here and by name: it takes half a second, most calls need no count, and it may not be installed.
-        bpe_openai = importlib.import_module("bpe_openai")
+        with warnings.catch_warnings():
+            # It opens its tables in a way that newer Pythons deprecate, which is nothing to its callers.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            bpe_openai = importlib.import_module("bpe_openai")
     except ModuleNotFoundError:
         return None
     encoding = bpe_openai.get_encoding(name)

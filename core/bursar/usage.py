@@ -50,6 +50,15 @@ class Usage:
         """Input and output together."""
         return self.input_tokens + self.output_tokens
 
+    @property
+    def is_consistent(self) -> bool:
+        """Whether no part is larger than the whole that it is said to be in."""
+        return (
+            self.cache_read_tokens + self.cache_write_tokens <= self.input_tokens
+            and self.cache_write_1h_tokens <= self.cache_write_tokens
+            and self.reasoning_tokens <= self.output_tokens
+        )
+
     def counts(self) -> dict[str, int]:
         """Return every count that is not zero, by name."""
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "other"}

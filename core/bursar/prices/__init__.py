@@ -8,12 +8,15 @@ from bursar.usage import Usage
 prices.price("openai", "gpt-4o").cost_nanousd(Usage(input_tokens=1_200, output_tokens=300))
 prices.add("acme-7b", input="$0.20", output="$0.60", per=1_000_000)
 prices.alias("prod-chat", "gpt-4o")
+prices.cost_of(provider="openai", path="/v1/chat/completions", response=body).usd
 ```
 
 Unknown is never zero: a model without a price, or with one that genai-prices lost, raises `UnknownPrice`.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from bursar.prices.catalogue import data_version
 from bursar.prices.ceilings import output_ceiling
@@ -25,8 +28,12 @@ from bursar.prices.price import Price, Tier
 from bursar.prices.rates import CacheTime, Modality
 from bursar.prices.tables import PriceRow, describe
 
+if TYPE_CHECKING:
+    from bursar.cost import Cost, cost_of
+
 __all__ = [
     "CacheTime",
+    "Cost",
     "Modality",
     "Price",
     "PriceRow",
@@ -34,6 +41,7 @@ __all__ = [
     "add",
     "alias",
     "canonical_provider",
+    "cost_of",
     "data_version",
     "describe",
     "find_price",
@@ -44,3 +52,13 @@ __all__ = [
     "remove",
     "temporary",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # The cost of an exchange needs wire formats, which stand above prices; it is here for those who look for it.
+    if name in {"Cost", "cost_of"}:
+        import bursar.cost
+
+        return getattr(bursar.cost, name)
+    msg = f'module "bursar.prices" has no "{name}"'
+    raise AttributeError(msg)

@@ -13,9 +13,10 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
+from bursar.prices.additions import NOTHING_ADDED, additions_for
 from bursar.prices.names import canonical_provider
 from bursar.prices.price import Price
-from bursar.prices.rates import Rates, compile_rates
+from bursar.prices.rates import compile_rates
 from bursar.prices.timeline import Timeline
 from bursar.prices.units import UNITS_BY_PRICE_KEY
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from genai_prices.types import ModelInfo, ModelPrice, Provider
+
+    from bursar.prices.additions import Added
+    from bursar.prices.rates import Rates, Steps
 
 TIER_CONTEXTS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
@@ -64,7 +68,9 @@ def find_in_catalogue(provider: str | None, model: str, *, is_prefix: bool = Fal
     if found is None:
         return None
     info = found.find_model(model, all_providers=list(_providers()))
-    return None if info is None else compile_model(found, info)
+    if info is None:
+        return None
+    return compile_model(found, info, added=additions_for(_owner(found, info).id, model))
 
 
 def takes_prefixes(provider: str) -> bool:
@@ -83,23 +89,29 @@ def provider_patterns() -> list[tuple[str, str]]:
     return [(provider.id, provider.api_pattern) for provider in _providers()]
 
 
-def compile_model(provider: Provider, model: ModelInfo) -> Timeline:
+def compile_model(provider: Provider, model: ModelInfo, *, added: Added = NOTHING_ADDED) -> Timeline:
     """
     Return the prices of *model* as *provider* bills them.
 
     Service tiers apply only at the provider that lists the model: genai-prices has none for a model that is found
     at a fallback, such as an OpenAI model at Azure.
+
+    Args:
+        added: What is laid over the rows of genai-prices.
     """
     constraints = [price.constraint for price in model.prices] if isinstance(model.prices, list) else []
     constraints += [variant.constraint for variant in model.price_variants or ()]
     bounds = [bound for bound in constraints if bound is not None]
 
     def price_in(instant: datetime) -> Price | None:
-        return _compile(provider, model, instant, timeline)
+        return _compile(provider, model, instant, timeline, added)
 
     timeline = Timeline(
         price_in,
-        days=[day for bound in bounds if (day := cast("date | None", getattr(bound, "start_date", None)))],
+        days=[
+            *(day for bound in bounds if (day := cast("date | None", getattr(bound, "start_date", None)))),
+            *added.days,
+        ],
         seconds=[
             _utc_second(cast("time", getattr(bound, edge)))
             for bound in bounds
@@ -110,21 +122,28 @@ def compile_model(provider: Provider, model: ModelInfo) -> Timeline:
     return timeline
 
 
-def _compile(provider: Provider, model: ModelInfo, instant: datetime, timeline: Timeline) -> Price | None:
+def _compile(
+    provider: Provider, model: ModelInfo, instant: datetime, timeline: Timeline, added: Added
+) -> Price | None:
     is_own = any(model is own for own in provider.models)
     least = _GROQ_LEAST_SECONDS if provider.id == "groq" and model.id in _GROQ_BY_THE_SECOND else 0
     standard = model.get_prices(instant)
     is_free = _is_declared_free(provider, model)
-    rates = _free_rates() if is_free else _rates(standard, least)
-    if rates is None:
+    day = instant.date()
+    steps = None if is_free else _steps(standard)
+    if steps is None and not is_free:
         return None
+    rates = _free_rates() if steps is None else compile_rates(added.steps(steps, day), least_seconds=least)
     tiers: dict[str, Rates] = {}
+    if is_own and steps is not None:
+        for tier, more in added.tier_steps(steps, day).items():
+            tiers[tier] = compile_rates(added.steps(more, day), least_seconds=least)
     if is_own and model.price_variants and not is_free:
         for tier, context in TIER_CONTEXTS.items():
             tier_price = model.get_prices(instant, context)
-            if tier_price != standard and (tier_rates := _rates(tier_price, least)):
-                tiers[tier] = tier_rates
-    owner = provider if is_own else next(p for p in _providers() if any(model is own for own in p.models))
+            if tier_price != standard and (tier_steps := _steps(tier_price)):
+                tiers[tier] = compile_rates(added.steps(tier_steps, day), least_seconds=least)
+    owner = _owner(provider, model)
     return Price(
         provider=provider.id,
         model=model.id,
@@ -139,10 +158,17 @@ def _compile(provider: Provider, model: ModelInfo, instant: datetime, timeline: 
         # Anthropic's models write to the cache only where a request marks what to cache.  Others that price a
         # write make it by themselves, or are not known not to.
         has_automatic_cache="claude" not in model.id,
+        guessed_tiers=added.guessed_tiers(),
     )
 
 
-def _rates(price: ModelPrice, least_seconds: int) -> Rates | None:
+def _owner(provider: Provider, model: ModelInfo) -> Provider:
+    """Return who lists *model*: *provider*, or one that it falls back to."""
+    lists = (one for one in (provider, *_providers()) if any(model is own for own in one.models))
+    return next(lists)
+
+
+def _steps(price: ModelPrice) -> Steps | None:
     """Return the rates, or None if there are none: a row without prices is unknown, not free."""
     from fractions import Fraction
 
@@ -159,7 +185,7 @@ def _rates(price: ModelPrice, least_seconds: int) -> Rates | None:
         steps[unit.name] = [(above, Fraction(usd) / unit.per) for above, usd in [(-1, base), *tiers]]
     if not any(usd for rates in steps.values() for _, usd in rates):
         return None
-    return compile_rates(steps, least_seconds=least_seconds)
+    return steps
 
 
 @cache

@@ -66,6 +66,19 @@ _CEILINGS: Final[tuple[tuple[str | None, str, int], ...]] = (
     (_EVERYWHERE, r"gemini-2\.0-flash(?!-thinking)", 8_192),
     (_EVERYWHERE, r"gemini-(?:2\.|3(?![0-9])|flash|pro-latest|exp|omni|robotics)", 65_536),
     (_EVERYWHERE, r"gemini-4(?![0-9])", 1_048_576),
+    # Cohere's model overview ("8k" is taken for 8 192).
+    ("cohere", r"command-a-reasoning", 32_768),
+    ("cohere", r"command-a-(?:03-2025|translate|vision)", 8_192),
+    ("cohere", r"command-r|command(?:-light|-nightly)?$|c4ai-aya|command-light", 4_096),
+    ("cohere", r"embed-|rerank-", 0),
+    # The model cards of Amazon Bedrock and Amazon Nova.
+    ("aws", r"nova-(?:micro|lite|pro)-v1", 10_240),
+    ("aws", r"nova-premier-v1", 32_768),
+    ("aws", r"nova-2-lite", 65_536),
+    ("aws", r"titan-text-", 8_192),
+    ("aws", r"titan-embed-|embed-|rerank-", 0),
+    ("aws", r"llama[23](?![0-9])", 8_192),
+    ("aws", r"mistral-7b|mixtral|mistral-(?:large|small)-24", 8_192),
     # Open weights are limited by who serves them: the maker's or Groq's own pages.
     ("deepseek", r"deepseek", 393_216),
     ("groq", r"llama|qwen|gemma|kimi|deepseek|compound", 131_072),

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from bursar.prices.units import Unit
     from bursar.usage import Usage
 
-Tier = Literal["batch", "flex", "priority", "fast"]
+Tier = Literal["batch", "flex", "priority", "fast", "us_only"]
 """A service tier that may have rates of its own; any other tier is the standard one."""
 
+_DEARER: Final = frozenset({"priority", "fast", "us_only"})
 _NO_TIERS: Final[Mapping[str, Rates]] = MappingProxyType({})
 
 
@@ -55,6 +56,8 @@ class Price:
         is_free: Declared free; every cost is zero.
 
         has_automatic_cache: Whether the provider writes to its cache without being asked.
+
+        guessed_tiers: The tiers whose rates are the highest of the range that the provider gives.
     """
 
     provider: str
@@ -70,6 +73,7 @@ class Price:
     output_limit: int | None = None
     is_free: bool = False
     has_automatic_cache: bool = True
+    guessed_tiers: frozenset[str] = frozenset()
 
     def cost_nanousd(self, usage: Usage, *, tier: str | None = None) -> int:
         """
@@ -91,6 +95,12 @@ class Price:
         They cost nothing in `cost_nanousd`, so a cost of a usage with any is a lower bound.
         """
         return () if self.is_free else self._rates(tier).unpriced(usage)
+
+    def is_certain(self, tier: str | None) -> bool:
+        """Whether the rates of *tier* are known: a dearer tier without rates of its own may cost more than standard."""
+        if tier in self.guessed_tiers:
+            return False
+        return tier not in _DEARER or tier in self.tier_rates or self.is_free
 
     def input_rate_most_pico(
         self,
@@ -160,6 +170,9 @@ class Price:
         """
         if self.is_free:
             return 0
+        if kind == "web_search_previews" and kind not in self._rates(tier).bands[0].rates:
+            # A part without a rate costs what its whole does.
+            kind = "web_searches"
         most = self._rates(tier).most_pico(lambda unit: unit.name == kind, input_tokens=1 << 62)
         return 0 if most is None and kind == "requests" else most
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from bursar.prices.units import Unit
     from bursar.usage import Usage
 
+    Steps = Mapping[str, Sequence[tuple[int, Fraction]]]
+    """By unit, the dollars for one of it, each with the input tokens above which it applies, ascending."""
+
 Modality = Literal["text", "audio", "image", "video"]
 """What the tokens stand for."""
 
@@ -31,6 +34,7 @@ CacheTime = Literal["5m", "1h"]
 """How long a written cache entry lives."""
 
 _PICO_PER_USD: Final = 10**12
+_FEES: Final = frozenset({"web_searches", "storage_searches", "code_executions", "rerank_searches"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +75,15 @@ class Rates:
         order: The priced units, parts before their wholes, each with the priced units that are parts of it.
 
         least_seconds: What a call with audio is billed for at least, in seconds.
+
+        prices_tokens: Whether input and output both have a rate, so that every token has one.
     """
 
     bands: tuple[Band, ...]
     scale: int
     order: tuple[tuple[str, tuple[str, ...]], ...]
     least_seconds: int = 0
+    prices_tokens: bool = False
 
     def cost_nanousd(self, usage: Usage) -> int:
         """Return what *usage* costs, rounded up once."""
@@ -84,7 +91,7 @@ class Rates:
         written_1h, reasoning = usage.cache_write_1h_tokens, usage.reasoning_tokens
         sent, answered = usage.input_tokens, usage.output_tokens
         if (
-            usage.other
+            (usage.other and not _are_fees(usage.other))
             or read < 0
             or read + written > sent
             or not 0 <= written_1h <= written
@@ -101,6 +108,8 @@ class Rates:
             + answered * band.output
             + reasoning * band.reasoning
         )
+        for name, count in usage.other.items():
+            scaled += count * band.rates.get(name, 0)
         return -(scaled // -(self.scale * PICO_PER_NANO))
 
     def most_pico(self, is_meant: Callable[[Unit], bool], *, input_tokens: int) -> int | None:
@@ -117,6 +126,8 @@ class Rates:
 
     def unpriced(self, usage: Usage) -> tuple[str, ...]:
         """Return the counts of *usage* that neither have a rate nor are part of something that has."""
+        if not usage.other and self.prices_tokens:
+            return ()
         priced = [UNITS[name] for name, _ in self.order]
         counts = billable_counts(usage)
         counts.pop("requests", None)
@@ -140,11 +151,22 @@ class Rates:
 
     def _cost_of_all(self, usage: Usage) -> int:
         counts = billable_counts(usage)
-        counts["requests"] = max(counts.get("requests", 1), 1)
+        counts.setdefault("requests", 1)
         if self.least_seconds:
             self._raise_seconds(counts)
         rates = self._band(counts.get("input_tokens", 0)).rates
-        scaled = sum(count * rates[name] for name, count in _alone(self.order, counts).items())
+        # As `_alone` has it, in one pass.  Parts that overlap by an unknown number (cached, and audio) may add up to
+        # more than their whole; each is billed in full then, and nothing is left of the whole.
+        scaled = 0
+        alone: dict[str, int] = {}
+        for name, parts in self.order:
+            rest = counts.get(name, 0)
+            if rest:
+                for part in parts:
+                    rest -= alone[part]
+                rest = max(rest, 0)
+                scaled += rest * rates[name]
+            alone[name] = rest
         return -(scaled // -(self.scale * PICO_PER_NANO))
 
     def _raise_seconds(self, counts: dict[str, int]) -> None:
@@ -153,7 +175,7 @@ class Rates:
             counts["audio_seconds"] = counts["input_audio_seconds"] = max(seconds, self.least_seconds)
 
 
-def compile_rates(prices: Mapping[str, Sequence[tuple[int, Fraction]]], *, least_seconds: int = 0) -> Rates:
+def compile_rates(prices: Steps, *, least_seconds: int = 0) -> Rates:
     """
     Return the rates for *prices*.
 
@@ -171,7 +193,13 @@ def compile_rates(prices: Mapping[str, Sequence[tuple[int, Fraction]]], *, least
         _band(above, {name: _rate_above(steps, above, scale) for name, steps in pico.items()}, order)
         for above in starts
     )
-    return Rates(bands=bands, scale=scale, order=order, least_seconds=least_seconds)
+    return Rates(
+        bands=bands,
+        scale=scale,
+        order=order,
+        least_seconds=least_seconds,
+        prices_tokens=prices.keys() >= {"input_tokens", "output_tokens"},
+    )
 
 
 def _order(names: Mapping[str, object]) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -190,7 +218,7 @@ def _rate_above(steps: Sequence[tuple[int, Fraction]], above: int, scale: int) -
 def _band(above: int, rates: Mapping[str, int], order: tuple[tuple[str, tuple[str, ...]], ...]) -> Band:
     def step(name: str) -> int:
         """What one more *name* adds, where its wholes are stated without it."""
-        alone = _alone(order, {name: 1}, at_least=None)
+        alone = _alone(order, {name: 1})
         return sum(count * rates[unit] for unit, count in alone.items())
 
     return Band(
@@ -206,19 +234,14 @@ def _band(above: int, rates: Mapping[str, int], order: tuple[tuple[str, tuple[st
     )
 
 
-def _alone(
-    order: tuple[tuple[str, tuple[str, ...]], ...], counts: Mapping[str, int], *, at_least: int | None = 0
-) -> dict[str, int]:
-    """
-    Return how many of each priced unit are billed at its own rate: the whole without its priced parts.
+def _are_fees(counts: Mapping[str, int]) -> bool:
+    """Whether *counts* are of nothing but uses of tools, which no other count is part of."""
+    return counts.keys() <= _FEES and min(counts.values()) >= 0
 
-    Parts that overlap by an unknown number (cached, and audio) may add up to more than their whole; each is
-    billed in full then, and the rest of the whole is *at_least*.
-    """
+
+def _alone(order: tuple[tuple[str, tuple[str, ...]], ...], counts: Mapping[str, int]) -> dict[str, int]:
+    """Return how many of each priced unit are billed at its own rate: the whole without its priced parts."""
     alone: dict[str, int] = {}
     for name, parts in order:
-        rest = counts.get(name, 0)
-        for part in parts:
-            rest -= alone[part]
-        alone[name] = rest if at_least is None or rest > at_least else at_least
+        alone[name] = counts.get(name, 0) - sum(alone[part] for part in parts)
     return alone

@@ -106,6 +106,13 @@ def _other_units() -> Iterator[Unit]:
     for tool in ("web_search", "social_search", "storage_search", "code_execution"):
         plural = f"{tool}es" if tool.endswith("search") else f"{tool}s"
         yield Unit(plural, f"{plural}_kcount", 1_000, _dimensions("tool_calls", tool_type=tool))
+    # OpenAI's older tool has a fee of its own at models that do not reason; genai-prices has but one kind of search.
+    yield Unit(
+        "web_search_previews",
+        "web_search_previews_kcount",
+        1_000,
+        _dimensions("tool_calls", tool_type="web_search", version="preview"),
+    )
     yield Unit("requests", "requests_kcount", 1_000, _dimensions("requests"))
 
 
@@ -139,11 +146,11 @@ def _splits(whole: Unit) -> tuple[tuple[str, ...], ...]:
 
 
 @lru_cache(maxsize=1024)
-def _wholes(names: frozenset[str]) -> tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]:
+def _wholes(*names: str) -> tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]:
     """
     Return what any of *names* is part of, the most specific first, with the splits that are to be added up.
 
-    Few sets of names ever occur, and the sums over all units would take ten times the rest of a cost.
+    Few orders of few names ever occur, and the sums over all units would take ten times the rest of a cost.
     """
     stated = [UNITS[name] for name in names if name in UNITS]
     wholes = [
@@ -151,7 +158,7 @@ def _wholes(names: frozenset[str]) -> tuple[tuple[str, tuple[tuple[str, ...], ..
         for whole in MOST_SPECIFIC_FIRST
         if any(part is not whole and part.is_part_of(whole) for part in stated)
     ]
-    possible = names | {whole.name for whole in wholes}
+    possible = {*names, *(whole.name for whole in wholes)}
     return tuple(
         (whole.name, tuple(tuple(name for name in way if name in possible) for way in _splits(whole)))
         for whole in wholes
@@ -167,18 +174,29 @@ def billable_counts(usage: Usage) -> dict[str, int]:
     added for all input and all output; any other whole is raised to the sum of its parts.  Nothing that was
     stated is dropped, and a negative count is nothing.
     """
-    stated_counts = {
-        **usage.other,
+    counts = {
         "input_tokens": usage.input_tokens,
-        "cache_read_tokens": usage.cache_read_tokens,
-        "cache_write_tokens": usage.cache_write_tokens,
-        "cache_write_1h_tokens": usage.cache_write_1h_tokens,
         "output_tokens": usage.output_tokens,
-        "output_reasoning_tokens": max(usage.reasoning_tokens, usage.other.get("output_reasoning_tokens", 0)),
+        **usage.other,
     }
-    counts = {name: count for name, count in stated_counts.items() if count > 0}
-    for whole, splits in _wholes(frozenset(counts)):
-        parts = max([sum([counts.get(name, 0) for name in way]) for way in splits])
+    # The rarer ones by hand: a general loop would take as long as all the rest.
+    if usage.cache_read_tokens:
+        counts["cache_read_tokens"] = usage.cache_read_tokens
+    if usage.cache_write_tokens:
+        counts["cache_write_tokens"] = usage.cache_write_tokens
+    if usage.cache_write_1h_tokens:
+        counts["cache_write_1h_tokens"] = usage.cache_write_1h_tokens
+    if usage.reasoning_tokens > counts.get("output_reasoning_tokens", 0):
+        counts["output_reasoning_tokens"] = usage.reasoning_tokens
+    if min(counts.values()) <= 0:
+        counts = {name: count for name, count in counts.items() if count > 0}
+    for whole, splits in _wholes(*counts):
+        parts = 0
+        for way in splits:
+            total = 0
+            for name in way:
+                total += counts.get(name, 0)
+            parts = max(parts, total)
         stated = counts.get(whole, 0)
         if parts > stated:
             apart = whole in {"input_tokens", "output_tokens"}

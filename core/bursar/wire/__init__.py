@@ -8,7 +8,10 @@ library, and nothing is kept.
 routes            method and path -> Endpoint | Free | Unmetered
 endpoint          the shape of them all
 openai_chat       openai_responses     openai_embeddings     anthropic_messages
-openai_common     weigh                media                 fingerprint
+gemini            gemini_embeddings    cohere                ollama
+bedrock_converse  bedrock_invoke
+openai_common     google_common        eventstream
+weigh             media                fingerprint
 ask               receipt              fields               reasoning
 ```
 """
@@ -22,19 +25,50 @@ from bursar.wire.reasoning import hides_reasoning
 from bursar.wire.receipt import Part, Receipt
 from bursar.wire.routes import (
     ANTHROPIC_MESSAGES,
+    BEDROCK_CONVERSE,
+    BEDROCK_CONVERSE_STREAM,
+    BEDROCK_INVOKE,
+    BEDROCK_INVOKE_STREAM,
+    COHERE_CHAT,
+    COHERE_CHAT_V1,
+    COHERE_EMBED,
+    COHERE_RERANK,
     ENDPOINTS,
+    GEMINI_EMBEDDINGS,
+    GEMINI_GENERATE,
+    GEMINI_STREAM,
+    OLLAMA,
+    OLLAMA_EMBED,
     OPENAI_CHAT,
+    OPENAI_COMPACTION,
     OPENAI_EMBEDDINGS,
     OPENAI_RESPONSES,
     chat_format,
     endpoint_of,
+    endpoint_of_answer,
+    model_in_path,
+    path_with_model,
 )
 
 __all__ = [
     "ANTHROPIC_MESSAGES",
+    "BEDROCK_CONVERSE",
+    "BEDROCK_CONVERSE_STREAM",
+    "BEDROCK_INVOKE",
+    "BEDROCK_INVOKE_STREAM",
+    "COHERE_CHAT",
+    "COHERE_CHAT_V1",
+    "COHERE_EMBED",
+    "COHERE_RERANK",
     "ENDPOINTS",
     "FREE_SERVER_TOOLS",
+    "GEMINI_EMBEDDINGS",
+    "GEMINI_GENERATE",
+    "GEMINI_STREAM",
+    "OLLAMA",
+    "OLLAMA_EMBED",
     "OPENAI_CHAT",
+    "OPENAI_COMPACTION",
     "OPENAI_EMBEDDINGS",
     "OPENAI_RESPONSES",
     "SERVER_TOOL_UNITS",
@@ -46,6 +80,9 @@ __all__ = [
     "Unmetered",
     "chat_format",
     "endpoint_of",
+    "endpoint_of_answer",
     "fingerprint",
     "hides_reasoning",
+    "model_in_path",
+    "path_with_model",
 ]

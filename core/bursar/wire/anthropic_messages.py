@@ -11,7 +11,7 @@ from bursar.wire.endpoint import Endpoint
 from bursar.wire.fields import Json, array_at, count_at, number_at, object_at, objects_at, text_at
 from bursar.wire.openai_common import at_most, longest_ttl
 from bursar.wire.reasoning import asked_reasoning
-from bursar.wire.receipt import Part, Receipt, known_tier
+from bursar.wire.receipt import Part, Receipt, known_tier, stated_nanousd, sum_of
 from bursar.wire.weigh import Weight
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class AnthropicMessages(Endpoint):
             input_rounds_most=_rounds_most(body, server_tools),
             output_limit=count_at(body, "max_tokens"),
             cache_write=longest_ttl(weight.cache_ttls),
-            tier=known_tier(body.get("speed")),
+            tier=known_tier(body.get("speed"), _place(body)),
             server_tools=server_tools,
             also_models=tuple(
                 filter(None, (text_at(item, "model") for item in objects_at(body, "fallbacks")))
@@ -212,13 +212,20 @@ def _receipt(message: Json, usage: Json, *, finished: bool) -> Receipt:
     }
     parts = _parts(usage, top)
     return Receipt(
-        usage=_sum(parts) if parts else top,
+        usage=sum_of(parts) if parts else top,
         parts=parts,
         model=model,
-        tier=known_tier(usage.get("speed"), usage.get("service_tier")),
+        tier=known_tier(usage.get("speed"), usage.get("service_tier"), _place(usage)),
+        # OpenRouter speaks this format, too.
+        stated_nanousd=stated_nanousd(usage),
         finished=finished,
         server_tools={kind: count for kind, count in counts.items() if count},
     )
+
+
+def _place(body: Json) -> str | None:
+    """Return the tier that a place of inference is billed as ("Data residency"): only the US has rates of its own."""
+    return "us_only" if body.get("inference_geo") == "us" else None
 
 
 def _read_usage(usage: Json) -> Usage:
@@ -261,23 +268,6 @@ def _parts(usage: Json, top: Usage) -> tuple[Part, ...]:
 
 def _same(one: Usage, other: Usage) -> bool:
     return one.input_tokens == other.input_tokens and one.output_tokens == other.output_tokens
-
-
-def _sum(parts: Iterable[Part]) -> Usage:
-    usages = [part.usage for part in parts]
-    other: dict[str, int] = {}
-    for usage in usages:
-        for kind, count in usage.other.items():
-            other[kind] = other.get(kind, 0) + count
-    return Usage(
-        input_tokens=sum(usage.input_tokens for usage in usages),
-        cache_read_tokens=sum(usage.cache_read_tokens for usage in usages),
-        cache_write_tokens=sum(usage.cache_write_tokens for usage in usages),
-        cache_write_1h_tokens=sum(usage.cache_write_1h_tokens for usage in usages),
-        output_tokens=sum(usage.output_tokens for usage in usages),
-        reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
-        other=other,
-    )
 
 
 def _head(body: Json) -> dict[str, object]:

@@ -15,11 +15,18 @@ def _no_tools() -> Mapping[str, int | None]:
 
 
 SERVER_TOOL_UNITS: Final[Mapping[str, str]] = MappingProxyType(
-    {"web_search": "web_searches", "file_search": "storage_searches", "code_interpreter": "code_executions"}
+    {
+        "web_search": "web_searches",
+        "web_search_preview": "web_search_previews",
+        "file_search": "storage_searches",
+        "code_interpreter": "code_executions",
+    }
 )
 """The unit under which a price book lists the fee of a server tool, by the kind that `Ask` and `Receipt` use."""
 
-FREE_SERVER_TOOLS: Final = frozenset({"web_fetch", "mcp", "tool_search"})
+FREE_SERVER_TOOLS: Final = frozenset(
+    {"web_fetch", "mcp", "tool_search", "url_context", "code_execution", "store_search"}
+)
 """Server tools that cost their tokens alone.  A kind that is neither here nor above has a fee that is not known."""
 
 
@@ -58,7 +65,8 @@ class Ask:
 
         cache_write: `"5m"` or `"1h"` where the request asks for a cache write, the longer of those it asks for.
 
-        tier: `"priority"`, `"flex"`, `"batch"` or `"fast"` where the request asks for other rates, else None.
+        tier: `"priority"`, `"flex"`, `"batch"`, `"fast"` or `"us_only"` where the request asks for other rates, else
+            None.
 
         server_tools: Tools that the provider runs and may bill for, with the most uses that the request allows
             each, or None where it sets no limit.

@@ -45,9 +45,13 @@ class Endpoint(ABC):
 
     Attributes:
         name: For people and ledgers: `openai.chat`.
+
+        is_model_in_path: Whether the path names the model, and not the body.  A body is then read, and returned, with
+            the path's model under `model` (`model_in_path`); whoever sends it takes it out and puts it into the path.
     """
 
     name: str
+    is_model_in_path: bool = False
 
     @abstractmethod
     def read_request(self, body: Json) -> Ask:

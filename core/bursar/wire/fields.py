@@ -49,6 +49,9 @@ def text_at(body: Json, key: str) -> str | None:
 def count_at(body: Json, key: str) -> int | None:
     """Return the count under *key*, zero or more, or None where there is none."""
     value = body.get(key)
+    if type(value) is int and value >= 0:
+        # Nearly always.
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
         return None
     return int(value)
@@ -56,9 +59,16 @@ def count_at(body: Json, key: str) -> int | None:
 
 def number_at(body: Json, key: str) -> int:
     """Return the count under *key*, or zero."""
+    value = body.get(key)
+    if type(value) is int and value >= 0:
+        return value
     return count_at(body, key) or 0
 
 
 def first_count(body: Json, *keys: str) -> int | None:
     """Return the count under the first of *keys* that has one, or None."""
-    return next((count for key in keys if (count := count_at(body, key)) is not None), None)
+    for key in keys:
+        count = count_at(body, key)
+        if count is not None:
+            return count
+    return None

@@ -10,7 +10,9 @@ from typing import Final
 
 # The most tokens one image can be billed as.  OpenAI ("Images and vision"): tiles, base + 8 x tile for what scales to
 # 768 x 2048; or patches of 32 x 32, 1 536 times a factor.  Anthropic ("Vision"): patches of 28 x 28 within 1 568
-# pixels, 4 784 of them since Opus 4.7.  First match counts, longest names first.
+# pixels, 4 784 of them since Opus 4.7.  Google ("Image understanding"): 258 a tile of at least 256 pixels, of which a
+# picture within 3 072 has 24; since Gemini 3 the highest resolution that can be asked for.  First match counts,
+# longest names first.
 _IMAGE_MOST: Final = (
     (r"gpt-4o-mini", 2_833 + 8 * 5_667),
     (r"gpt-4\.1-mini", 2_489),
@@ -25,6 +27,8 @@ _IMAGE_MOST: Final = (
     (r"gpt-[5-9]", 24_600),
     (r"claude-([23]|instant|(sonnet|haiku|opus)-4(-[0-6])?(?=$|-20|-latest|@))", 1_640),
     (r"claude", 4_860),
+    (r"gemini-[3-9]", 2_240),
+    (r"gemini-[12]", 24 * 258),
 )
 _IMAGE_MOST_UNKNOWN: Final = 2_833 + 8 * 5_667
 """For other models, the highest of all: an Azure deployment of any name may be gpt-4o-mini."""

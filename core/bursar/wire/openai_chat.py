@@ -32,7 +32,7 @@ from bursar.wire.openai_common import (
     tool_types,
 )
 from bursar.wire.reasoning import asked_reasoning
-from bursar.wire.receipt import Receipt, known_tier, stated_nanousd
+from bursar.wire.receipt import Part, Receipt, known_tier, stated_nanousd, sum_of
 from bursar.wire.weigh import Weight, schema_tokens_most
 
 if TYPE_CHECKING:
@@ -136,21 +136,31 @@ class OpenAIChat(Endpoint):
     def read_events(self, events: Iterable[Json]) -> Receipt:
         """See `Endpoint.read_events`; the last usage counts, as some providers repeat it in every event."""
         usage: Json | None = None
+        breakdown: Json = {}
         model = tier = None
         finished = False
         for event in events:
-            found = event.get("usage") or object_at(event, "x_groq").get("usage")
-            usage = found if is_mapping(found) else usage
-            model = text_at(event, "model") or model
+            found = event.get("usage")
+            if found is None and "x_groq" in event:
+                found = object_at(event, "x_groq").get("usage")
+            if is_mapping(found):
+                usage = found
+                breakdown = object_at(event, "usage_breakdown") or breakdown
+            # watsonx calls it `model_id`.
+            model = text_at(event, "model") or text_at(event, "model_id") or model
             tier = event.get("service_tier") or tier
-            finished = finished or any(choice.get("finish_reason") for choice in objects_at(event, "choices"))
+            finished = finished or _is_end(event)
         if usage is None:
             return Receipt(model=model, tier=known_tier(tier), finished=finished)
-        searches = object_at(usage, "server_tool_use").get("web_search_requests")
-        # A search model searches before every answer, and says so nowhere.
-        searches = 1 if searches is None and model and "-search" in model else number_at({"n": searches}, "n")
+        searches = first_count(object_at(usage, "server_tool_use"), "web_search_requests")
+        searches = count_at(usage, "num_search_queries") if searches is None else searches
+        if searches is None:
+            # A search model searches before every answer, and says so nowhere.
+            searches = 1 if model and "-search" in model else 0
+        parts = _breakdown(breakdown)
         return Receipt(
-            usage=_read_usage(usage, searches),
+            usage=sum_of(parts) if parts else _read_usage(usage, searches),
+            parts=parts,
             model=model,
             tier=known_tier(tier, usage.get("service_tier")),
             stated_nanousd=stated_nanousd(usage),
@@ -206,6 +216,19 @@ def _said(body: Json, text: str) -> dict[str, str]:
     return {"refusal" if asks_json else "content": text}
 
 
+def _is_end(event: Json) -> bool:
+    return any(is_mapping(choice) and choice.get("finish_reason") for choice in array_at(event, "choices"))
+
+
+def _breakdown(breakdown: Json) -> tuple[Part, ...]:
+    """Return the models that Groq's compound systems ran, which are billed each at its own rates."""
+    if not breakdown:
+        return ()
+    models = objects_at(breakdown, "models")
+    used = [(text_at(one, "model"), _read_usage(object_at(one, "usage"), 0)) for one in models]
+    return tuple(Part(model=model, usage=usage) for model, usage in used if model and usage is not None)
+
+
 def _read_usage(usage: Json, web_searches: int) -> Usage | None:
     """Return the *usage* of a chat completion in any dialect known, or None where it says too little."""
     into, out = object_at(usage, "prompt_tokens_details"), object_at(usage, "completion_tokens_details")
@@ -214,16 +237,27 @@ def _read_usage(usage: Json, web_searches: int) -> Usage | None:
     total = count_at(usage, "total_tokens")
     if prompt is None or (completion is None and total is None):
         return None
+    # What the tools of Mistral's agents read is input, apart from the prompt.
+    prompt += number_at(usage, "connector_tokens")
+    reasoning = first_count(out, "reasoning_tokens")
+    reasoning = number_at(usage, "reasoning_tokens") if reasoning is None else reasoning
+    citations = number_at(usage, "citation_tokens")
     # xAI leaves reasoning out of the completion, Gemini's compatible format leaves thinking out: the total has it.
     output = max(completion or 0, (total or 0) - prompt)
+    if citations:
+        # Perplexity's deep research bills reasoning and citations besides the completion.
+        output = max(output, (completion or 0) + reasoning + citations)
     cached = count_at(into, "cached_tokens")
     if cached is None:
         # DeepSeek's own name, then Moonshot's.  Mistral's `num_cached_tokens` is left: it is not said to be cheaper.
         cached = first_count(usage, "prompt_cache_hit_tokens", "cached_tokens")
     other = {
         "input_audio_tokens": number_at(into, "audio_tokens"),
+        "input_image_tokens": number_at(into, "image_tokens"),
+        "input_video_tokens": number_at(into, "video_tokens"),
         "output_audio_tokens": number_at(out, "audio_tokens"),
         "output_image_tokens": number_at(out, "image_tokens"),
+        "output_citation_tokens": citations,
         "web_searches": web_searches,
     }
     return Usage(
@@ -231,7 +265,7 @@ def _read_usage(usage: Json, web_searches: int) -> Usage | None:
         cache_read_tokens=cached or 0,
         cache_write_tokens=number_at(into, "cache_write_tokens"),
         output_tokens=output,
-        reasoning_tokens=number_at(out, "reasoning_tokens"),
+        reasoning_tokens=reasoning,
         other={name: count for name, count in other.items() if count},
     )
 

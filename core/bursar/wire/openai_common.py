@@ -23,6 +23,11 @@ _BASE_OWN: Final = 32
 # Models of others behind this format come with system prompts that nobody sees: about 70 tokens for gpt-oss, some
 # hundreds for Grok.
 _BASE_OTHER: Final = 1_024
+# These were never billed more than the bytes of what was sent, in any recorded exchange.
+_PLAIN: Final = re.compile(
+    r"(mistral(ai)?/|deepseek/)?(mistral|ministral|codestral|open-mi[sx]|pixtral|deepseek)-"
+)
+_BASE_PLAIN: Final = 128
 _TOOLS_OWN: Final = 64
 _TOOLS_OTHER: Final = 1_024
 _PER_TOOL: Final = 48
@@ -43,7 +48,7 @@ def is_reasoning(model: str) -> bool:
 def add_overheads(weight: Weight, tools: Sequence[object], schemas: Iterable[object]) -> None:
     """Add to *weight* the tools, the other schemas, and what the provider puts around a prompt."""
     own = _OWN.match(weight.model) is not None
-    weight.tokens += _BASE_OWN if own else _BASE_OTHER
+    weight.tokens += _BASE_OWN if own else _BASE_PLAIN if _PLAIN.match(weight.model) else _BASE_OTHER
     if tools:
         weight.tokens += (_TOOLS_OWN if own else _TOOLS_OTHER) + _PER_TOOL * len(tools)
         weight.add_schema(tools)

@@ -87,7 +87,8 @@ class OpenAIEmbeddings(Endpoint):
 
 
 def _inputs(body: Json) -> Sequence[object]:
-    given = body.get("input")
+    # Voyage's multimodal models take `inputs`, of texts and pictures.
+    given = body.get("input") or body.get("inputs")
     if not is_array(given) or _is_tokens(given):
         return (given,)
     return given

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bursar.usage import Usage
@@ -14,6 +15,7 @@ from bursar.wire.fields import (
     Json,
     array_at,
     count_at,
+    first_count,
     is_mapping,
     number_at,
     object_at,
@@ -22,7 +24,7 @@ from bursar.wire.fields import (
 )
 from bursar.wire.openai_common import add_overheads, at_most, count_messages, longest_ttl
 from bursar.wire.reasoning import asked_reasoning
-from bursar.wire.receipt import Receipt, known_tier, stated_nanousd
+from bursar.wire.receipt import Part, Receipt, known_tier, stated_nanousd, sum_of
 from bursar.wire.weigh import Weight
 
 if TYPE_CHECKING:
@@ -34,7 +36,10 @@ _CLIENT_TOOLS: Final = frozenset(
     {"function", "custom", "namespace", "local_shell", "apply_patch", "computer", "computer_use_preview"}
 )
 _UNSEEN_KEYS: Final = ("previous_response_id", "conversation", "prompt", "context_management")
+_COMPACTION: Final = 1_024
 _ENDED: Final = frozenset({"completed", "incomplete", "failed", "cancelled"})
+_IMAGE_MODEL: Final = "gpt-image-1"
+"""What the tool for images runs where the request names no other model (OpenAI's guide "Image generation")."""
 _TOOL_KINDS: Final = {"shell": "code_interpreter"}
 """A shell of the provider's runs in a container, as code does, and is billed as one."""
 _ITEM_KINDS: Final = {
@@ -181,6 +186,39 @@ class OpenAIResponses(Endpoint):
         return [{**event, "sequence_number": number} for number, event in enumerate(events)]
 
 
+class OpenAICompaction(OpenAIResponses):
+    """`POST /responses/compact`: one round of the model over a conversation, whose summary has no limit."""
+
+    name = "openai.responses_compact"
+
+    def read_request(self, body: Json) -> Ask:
+        """See `Endpoint.read_request`; the model reads an instruction besides, of about 100 tokens (measured)."""
+        ask = super().read_request(body)
+        return replace(ask, input_tokens_most=ask.input_tokens_most + _COMPACTION)
+
+    def count_input_tokens(self, body: Json) -> int | None:
+        """Return None: what the provider adds is not known."""
+        del body
+        return None
+
+    def with_output_limit(
+        self, body: Json, tokens: int, *, model: str, host: str
+    ) -> dict[str, object] | None:
+        """Return None: a compaction takes no limit."""
+        del body, tokens, model, host
+        return None
+
+    def stop_response(self, body: Json, text: str) -> dict[str, object] | None:
+        """Return None: a made-up summary would lose the conversation."""
+        del body, text
+        return None
+
+    def stop_events(self, body: Json, text: str) -> list[dict[str, object]] | None:
+        """Return None, as `stop_response` does."""
+        del body, text
+        return None
+
+
 def _server_tools(body: Json) -> dict[str, int | None]:
     uses = count_at(body, "max_tool_calls")
     kinds: dict[str, int | None] = {}
@@ -190,14 +228,41 @@ def _server_tools(body: Json) -> dict[str, int | None]:
         where = text_at(tool, "execution") or text_at(object_at(tool, "environment"), "type")
         if kind in _CLIENT_TOOLS or where in {"client", "local"}:
             continue
-        kinds["web_search" if kind.startswith("web_search") else _TOOL_KINDS.get(kind, kind)] = uses
+        kinds[_tool_kind(kind)] = uses
     return kinds
+
+
+def _tool_kind(kind: str) -> str:
+    """Return what a tool of the provider's is called here, without the date of its version."""
+    searches = next((name for name in ("web_search_preview", "web_search") if kind.startswith(name)), None)
+    return searches or _TOOL_KINDS.get(kind, kind)
+
+
+def _has_preview(response: Json) -> bool:
+    return any(
+        (text_at(tool, "type") or "").startswith("web_search_preview")
+        for tool in objects_at(response, "tools")
+    )
 
 
 def _receipt(response: Json, usage: Json, output: Iterable[Json]) -> Receipt:
     counts = _count_tools(output)
+    tools = object_at(response, "tool_usage")
+    # The provider's own count has the searches within a search that its items do not show.
+    searches = max(counts.get("web_search", 0), number_at(object_at(tools, "web_search"), "num_requests"))
+    if searches:
+        counts["web_search"] = searches
+    used = _read_usage(usage, counts, is_preview=bool(searches) and _has_preview(response))
+    images = _image_part(response, object_at(tools, "image_gen"))
+    if images is not None:
+        counts.pop("image_generation", None)
+    if used is not None and counts.get("image_generation"):
+        # Without a count of its tokens, an image has no rate, and the cost is an estimate.
+        used = replace(used, other={**used.other, "image_generations": counts["image_generation"]})
+    parts = () if images is None or used is None else (Part(model=None, usage=used), images)
     return Receipt(
-        usage=_read_usage(usage, counts),
+        usage=sum_of(parts) if parts else used,
+        parts=parts,
         model=text_at(response, "model"),
         tier=known_tier(response.get("service_tier")),
         stated_nanousd=stated_nanousd(usage),
@@ -206,24 +271,43 @@ def _receipt(response: Json, usage: Json, output: Iterable[Json]) -> Receipt:
     )
 
 
-def _read_usage(usage: Json, counts: dict[str, int]) -> Usage | None:
+def _image_part(response: Json, used: Json) -> Part | None:
+    """Return what the tool for images used, which another model does and bills besides."""
+    usage = _read_usage(used, {})
+    if usage is None or not usage.total_tokens:
+        return None
+    tool = next((one for one in objects_at(response, "tools") if one.get("type") == "image_generation"), None)
+    return Part(model=(text_at(tool, "model") if tool else None) or _IMAGE_MODEL, usage=usage)
+
+
+def _read_usage(usage: Json, counts: dict[str, int], *, is_preview: bool = False) -> Usage | None:
     if count_at(usage, "input_tokens") is None or count_at(usage, "output_tokens") is None:
         return None
     into, out = object_at(usage, "input_tokens_details"), object_at(usage, "output_tokens_details")
     other = {
         "input_audio_tokens": number_at(into, "audio_tokens"),
+        "input_image_tokens": number_at(into, "image_tokens"),
         "output_audio_tokens": number_at(out, "audio_tokens"),
         "output_image_tokens": number_at(out, "image_tokens"),
     }
     other |= {SERVER_TOOL_UNITS[kind]: count for kind, count in counts.items() if kind in SERVER_TOOL_UNITS}
+    if is_preview:
+        other[SERVER_TOOL_UNITS["web_search_preview"]] = counts["web_search"]
     return Usage(
         input_tokens=number_at(usage, "input_tokens"),
-        cache_read_tokens=number_at(into, "cached_tokens"),
+        # Perplexity's name, after OpenAI's.
+        cache_read_tokens=first_count(into, "cached_tokens", "cache_read_input_tokens") or 0,
         cache_write_tokens=number_at(into, "cache_write_tokens"),
-        output_tokens=number_at(usage, "output_tokens"),
+        output_tokens=_output(usage),
         reasoning_tokens=number_at(out, "reasoning_tokens"),
         other={name: count for name, count in other.items() if count},
     )
+
+
+def _output(usage: Json) -> int:
+    """Return the output; a total above it and the input has what it leaves out."""
+    sent, answered = number_at(usage, "input_tokens"), number_at(usage, "output_tokens")
+    return max(answered, number_at(usage, "total_tokens") - sent)
 
 
 def _count_tools(output: Iterable[Json]) -> dict[str, int]:

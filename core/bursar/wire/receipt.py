@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
 
+from bursar.usage import Usage
 from bursar.wire.fields import is_mapping, object_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from bursar.usage import Usage
     from bursar.wire.fields import Json
 
 
@@ -21,7 +21,7 @@ def _no_tools() -> Mapping[str, int]:
 
 _TICKS_PER_NANO: Final = 10
 """xAI counts in ticks, 10**10 to the dollar (docs.x.ai, "Cost Tracking")."""
-_KNOWN_TIERS: Final = frozenset({"priority", "flex", "batch", "fast"})
+_KNOWN_TIERS: Final = frozenset({"priority", "flex", "batch", "fast", "us_only"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,8 @@ class Receipt:
 
         model: The model that served the call, as the provider names it.
 
-        tier: `"priority"`, `"flex"`, `"batch"` or `"fast"` where the call was served at other rates, else None.
+        tier: `"priority"`, `"flex"`, `"batch"`, `"fast"` or `"us_only"` where the call was served at other rates, else
+            None.
 
         stated_nanousd: What the provider itself says the call cost, in nano-dollars, rounded up.
 
@@ -69,6 +70,28 @@ class Receipt:
     stated_nanousd: int | None = None
     finished: bool = False
     server_tools: Mapping[str, int] = field(default_factory=_no_tools)
+
+    def with_tier(self, tier: str | None) -> Receipt:
+        """Return the same, served in another *tier*."""
+        return replace(self, tier=known_tier(tier))
+
+
+def sum_of(parts: Iterable[Part]) -> Usage:
+    """Return all that *parts* used together; it is not to be priced, as each has rates of its own."""
+    usages = [part.usage for part in parts]
+    other: dict[str, int] = {}
+    for usage in usages:
+        for kind, count in usage.other.items():
+            other[kind] = other.get(kind, 0) + count
+    return Usage(
+        input_tokens=sum(usage.input_tokens for usage in usages),
+        cache_read_tokens=sum(usage.cache_read_tokens for usage in usages),
+        cache_write_tokens=sum(usage.cache_write_tokens for usage in usages),
+        cache_write_1h_tokens=sum(usage.cache_write_1h_tokens for usage in usages),
+        output_tokens=sum(usage.output_tokens for usage in usages),
+        reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
+        other=other,
+    )
 
 
 def known_tier(*names: object) -> str | None:

@@ -4,40 +4,110 @@ from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, unquote
 
 from bursar.wire.anthropic_messages import AnthropicMessages
+from bursar.wire.bedrock_converse import BedrockConverse
+from bursar.wire.bedrock_invoke import BedrockInvoke
+from bursar.wire.cohere import CohereChat, CohereEmbed, CohereRerank
 from bursar.wire.endpoint import Endpoint, Free, Unmetered
+from bursar.wire.fields import object_at
+from bursar.wire.gemini import GeminiGenerate
+from bursar.wire.gemini_embeddings import GeminiEmbeddings
+from bursar.wire.ollama import Ollama
 from bursar.wire.openai_chat import OpenAIChat
 from bursar.wire.openai_embeddings import OpenAIEmbeddings
-from bursar.wire.openai_responses import OpenAIResponses
+from bursar.wire.openai_responses import OpenAICompaction, OpenAIResponses
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bursar.wire.fields import Json
 
 OPENAI_CHAT: Final = OpenAIChat()
 OPENAI_RESPONSES: Final = OpenAIResponses()
+OPENAI_COMPACTION: Final = OpenAICompaction()
 OPENAI_EMBEDDINGS: Final = OpenAIEmbeddings()
 ANTHROPIC_MESSAGES: Final = AnthropicMessages()
+GEMINI_GENERATE: Final = GeminiGenerate()
+GEMINI_STREAM: Final = GeminiGenerate(stream=True)
+GEMINI_EMBEDDINGS: Final = GeminiEmbeddings()
+BEDROCK_CONVERSE: Final = BedrockConverse()
+BEDROCK_CONVERSE_STREAM: Final = BedrockConverse(stream=True)
+BEDROCK_INVOKE: Final = BedrockInvoke()
+BEDROCK_INVOKE_STREAM: Final = BedrockInvoke(stream=True)
+COHERE_CHAT: Final = CohereChat()
+COHERE_CHAT_V1: Final = CohereChat(version=1)
+COHERE_EMBED: Final = CohereEmbed()
+COHERE_RERANK: Final = CohereRerank()
+OLLAMA: Final = Ollama()
+OLLAMA_EMBED: Final = Ollama(embeds=True)
 
 ENDPOINTS: Final[dict[str, Endpoint]] = {
     endpoint.name: endpoint
-    for endpoint in (OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_EMBEDDINGS, ANTHROPIC_MESSAGES)
+    for endpoint in (
+        OPENAI_CHAT,
+        OPENAI_RESPONSES,
+        OPENAI_COMPACTION,
+        OPENAI_EMBEDDINGS,
+        ANTHROPIC_MESSAGES,
+        GEMINI_GENERATE,
+        GEMINI_STREAM,
+        GEMINI_EMBEDDINGS,
+        BEDROCK_CONVERSE,
+        BEDROCK_CONVERSE_STREAM,
+        BEDROCK_INVOKE,
+        BEDROCK_INVOKE_STREAM,
+        COHERE_CHAT,
+        COHERE_CHAT_V1,
+        COHERE_EMBED,
+        COHERE_RERANK,
+        OLLAMA,
+        OLLAMA_EMBED,
+    )
 }
 """Every endpoint that is metered, by name."""
 
 _Answer = Endpoint | Free | Unmetered
 
 _ID: Final = r"[^/]+"
+_GOOGLE: Final = r"(?:models|tunedModels|endpoints)"
 
 # A path counts from its end, as every host and gateway has prefixes of its own; the first line that matches holds.
 # Anthropic's messages keep their version, as OpenAI's threads have messages too.
 _METERED: Final[tuple[tuple[str, Endpoint], ...]] = (
     (r"chat/completions", OPENAI_CHAT),
     (r"responses", OPENAI_RESPONSES),
+    (r"responses/compact", OPENAI_COMPACTION),
     (r"embeddings", OPENAI_EMBEDDINGS),
     (r"v1/messages", ANTHROPIC_MESSAGES),
+    # Google's, on /v1 and /v1beta, on Vertex AI below a project or without one.
+    (rf"{_GOOGLE}/{_ID}:generateContent", GEMINI_GENERATE),
+    (rf"{_GOOGLE}/{_ID}:streamGenerateContent", GEMINI_STREAM),
+    (rf"models/{_ID}:(?:batchEmbedContents|embedContent|predict)", GEMINI_EMBEDDINGS),
+    (rf"publishers/anthropic/models/{_ID}:(?:rawPredict|streamRawPredict)", ANTHROPIC_MESSAGES),
+    (rf"publishers/mistralai/models/{_ID}:(?:rawPredict|streamRawPredict)", OPENAI_CHAT),
+    # An ARN has slashes of its own, where it is not quoted.
+    (r"model/.+/converse", BEDROCK_CONVERSE),
+    (r"model/.+/converse-stream", BEDROCK_CONVERSE_STREAM),
+    (r"model/.+/invoke", BEDROCK_INVOKE),
+    (r"model/.+/invoke-with-response-stream", BEDROCK_INVOKE_STREAM),
+    (r"v2/chat", COHERE_CHAT),
+    (r"v1/(?:chat|generate)", COHERE_CHAT_V1),
+    (r"v[12]/embed", COHERE_EMBED),
+    (r"v[12]/rerank", COHERE_RERANK),
+    (r"api/(?:chat|generate)", OLLAMA),
+    (r"api/embed", OLLAMA_EMBED),
+    # Voyage's, in OpenAI's words.
+    (r"v1/multimodalembeddings", OPENAI_EMBEDDINGS),
 )
 # Free by the providers' price pages: what counts, checks, stops or only keeps.
 _FREE_POSTS: Final = (
     r"moderations",
+    r".*:(?:countTokens|computeTokens)",
+    r"model/.+/count-tokens",
+    r"v1/(?:tokenize|detokenize|check-api-key)",
     r"messages/count_tokens",
     r"responses/input_tokens",
     rf"responses/{_ID}/cancel",
@@ -61,7 +131,6 @@ _FREE_POSTS: Final = (
 )
 _UNMETERED: Final = (
     (r"completions", "legacy text completions are not metered yet"),
-    (r"responses/compact", "compaction is not metered yet"),
     (r"images/.*", "images are not metered yet"),
     (r"audio/.*", "audio is not metered yet"),
     (r"videos(/.*)?", "videos are not metered yet"),
@@ -73,11 +142,9 @@ _UNMETERED: Final = (
     (r"threads/.*", "runs of assistants are not metered yet"),
     (r"evals(/.*)?", "evals are not metered yet"),
     (r"(agents|sessions|deployments|dreams|environments)(/.*)?", "hosted agents are not metered yet"),
-    (r".*/(invoke|converse|invoke-with-response-stream|converse-stream)", "Bedrock is not metered yet"),
-    (
-        r".*:(streamGenerateContent|generateContent|rawPredict|streamRawPredict|predict)",
-        "Vertex is not metered yet",
-    ),
+    (r"model/.+/invoke-with-bidirectional-stream", "speech on Bedrock is not metered yet"),
+    (r".*:(rawPredict|streamRawPredict|predictLongRunning)", "this vendor on Vertex is not metered yet"),
+    (r".*:(batchGenerateContent|asyncBatchEmbedContent)", "batches are not metered yet"),
     (r"complete", "legacy text completions are not metered yet"),
 )
 
@@ -128,6 +195,30 @@ def chat_format(provider: str, model: str) -> Endpoint:
     return ANTHROPIC_MESSAGES if provider == "anthropic" or "claude" in model else OPENAI_CHAT
 
 
+def endpoint_of_answer(events: Iterable[Json]) -> Endpoint | None:
+    """Return the endpoint whose shape *events* have, a stream's or a whole response alone, or None: for odd paths."""
+    for event in events:
+        for keys, endpoint in _SHAPES:
+            if keys <= event.keys():
+                return endpoint
+        usage = object_at(event, "usage")
+        if "prompt_tokens" in usage:
+            generates = "choices" in event or "completion_tokens" in usage
+            return OPENAI_CHAT if generates else OPENAI_EMBEDDINGS
+    return None
+
+
+_SHAPES: Final[tuple[tuple[frozenset[str], Endpoint], ...]] = (
+    (frozenset({"candidates"}), GEMINI_GENERATE),
+    (frozenset({"usageMetadata"}), GEMINI_GENERATE),
+    (frozenset({"output", "stopReason"}), BEDROCK_CONVERSE),
+    (frozenset({"output", "object", "status"}), OPENAI_RESPONSES),
+    (frozenset({"type", "response", "sequence_number"}), OPENAI_RESPONSES),
+    (frozenset({"type", "role", "content", "stop_reason"}), ANTHROPIC_MESSAGES),
+    (frozenset({"type", "message"}), ANTHROPIC_MESSAGES),
+    (frozenset({"choices", "object"}), OPENAI_CHAT),
+)
+
 _READ: Final = Free("reading and deleting")
 
 
@@ -142,3 +233,34 @@ def _find(path: str) -> _Answer:
     if isinstance(found, Unmetered):
         return Unmetered(name, found.reason)
     return Free(name) if isinstance(found, Free) else found
+
+
+_MODEL_IN_PATH: Final = re.compile(
+    rf"(?:^|/)(?:{_GOOGLE}/(?P<google>[^/:]+(?::[^/:]+)*):[A-Za-z]+"
+    r"|model/(?P<aws>.+)/(?:invoke|converse|count-tokens)[a-z-]*"
+    r"|(?:deployments|engines)/(?P<azure>[^/]+)/.+)$"
+)
+
+
+@lru_cache(maxsize=1024)
+def model_in_path(path: str) -> str | None:
+    """
+    Return the model that *path* names, or None: Google's, Bedrock's, or an Azure deployment's own name.
+
+    It is returned as it reads, without the quoting of an address.
+    """
+    match = _MODEL_IN_PATH.search(path.partition("?")[0].rstrip("/"))
+    return None if match is None else unquote(next(name for name in match.groups() if name is not None))
+
+
+def path_with_model(path: str, model: str) -> str:
+    """Return *path* with *model* in place of the model that it names, quoted; without one, *path* as it is."""
+    bare, mark, query = path.partition("?")
+    match = _MODEL_IN_PATH.search(bare)
+    if match is None:
+        return path
+    group = next(name for name, found in match.groupdict().items() if found is not None)
+    start, end = match.span(group)
+    return (
+        f"{bare[:start]}{quote(model, safe='@.-_~:' if group == 'google' else '')}{bare[end:]}{mark}{query}"
+    )

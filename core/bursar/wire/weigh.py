@@ -26,7 +26,7 @@ _ENVELOPE: Final = frozenset({"role", "content", "type", "text"})
 _SCHEMA_ENTRY: Final = 8
 _SCALAR: Final = 6
 _DATA_URL_HEAD: Final = 200
-_CITATION_PROMPT: Final = 1_024
+CITATION_PROMPT: Final = 1_024
 
 
 def text_tokens_most(text: str) -> int:
@@ -175,7 +175,7 @@ def _anthropic_document(weight: Weight, node: Json) -> None:
     else:
         weight.add_unseen("document")
     if cited:
-        weight.tokens += _CITATION_PROMPT + weight.tokens - before
+        weight.tokens += CITATION_PROMPT + weight.tokens - before
 
 
 def _document(weight: Weight, data: str, media_type: str) -> None:

@@ -13,13 +13,24 @@ from typing import Any
 import genai_prices
 import pytest
 
-from bursar.wire import Endpoint, Part, Receipt, endpoint_of
+from bursar.wire import (
+    ANTHROPIC_MESSAGES,
+    OPENAI_CHAT,
+    OPENAI_EMBEDDINGS,
+    OPENAI_RESPONSES,
+    Endpoint,
+    Part,
+    Receipt,
+    endpoint_of,
+)
 
 _CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpus"
 _PRICED_AT = datetime(2026, 11, 23, tzinfo=UTC)
 _NAMES = {"reasoning_tokens": "output_reasoning_tokens"}
 # The day the Responses endpoint appeared, prompts were billed 18 tokens more, and never since.
 _FIRST_DAY_OF_RESPONSES = "resp_67cee263c6e0819184efdc0fe2624cc8"
+
+_ENDPOINTS = (OPENAI_CHAT, OPENAI_RESPONSES, OPENAI_EMBEDDINGS, ANTHROPIC_MESSAGES)
 
 Row = dict[str, Any]
 
@@ -28,10 +39,10 @@ pytestmark = pytest.mark.skipif(not _CORPUS.is_dir(), reason="the corpus of reco
 
 @functools.cache
 def exchanges() -> dict[tuple[str, int], Row]:
-    """Return every exchange of an endpoint that is metered, by its id."""
+    """Return every exchange in OpenAI's and Anthropic's formats, by its id; `test_cost_of_corpus` has them all."""
     lines = (_CORPUS / "exchanges.jsonl").read_text().splitlines()
     rows: list[Row] = [json.loads(line) for line in lines]
-    return {(row["id"], row["idx"]): row for row in rows if isinstance(found(row), Endpoint)}
+    return {(row["id"], row["idx"]): row for row in rows if found(row) in _ENDPOINTS}
 
 
 @functools.cache

@@ -20,6 +20,30 @@ _KEYS = (
     | st.sampled_from(
         ["stream", "n", "max_tokens", "thinking", "cost", "cost_details", "is_byok", "file", "item"]
     )
+    | st.sampled_from(
+        [
+            "contents",
+            "parts",
+            "inlineData",
+            "mimeType",
+            "generationConfig",
+            "candidates",
+            "usageMetadata",
+            "modality",
+        ]
+    )
+    | st.sampled_from(
+        ["promptTokensDetails", "tokenCount", "groundingMetadata", "webSearchQueries", "predictions"]
+    )
+    | st.sampled_from(
+        ["toolConfig", "cachePoint", "toolResult", "inferenceConfig", "metadata", "cacheDetails", "ttl"]
+    )
+    | st.sampled_from(
+        ["inputText", "prompt", "results", "chunk", "bytes", "ResponseMetadata", "HTTPHeaders", "meta"]
+    )
+    | st.sampled_from(
+        ["texts", "documents", "query", "billed_units", "event_type", "image", "document", "images"]
+    )
 )
 _TYPES = st.sampled_from(
     [
@@ -32,6 +56,9 @@ _TYPES = st.sampled_from(
         "message_delta",
         "text",
         "base64",
+        "image/png",
+        "AUDIO",
+        "1h",
     ]
 )
 _JSON = st.recursive(

@@ -6,13 +6,29 @@ import pytest
 
 from bursar.wire import (
     ANTHROPIC_MESSAGES,
+    BEDROCK_CONVERSE,
+    BEDROCK_CONVERSE_STREAM,
+    BEDROCK_INVOKE,
+    BEDROCK_INVOKE_STREAM,
+    COHERE_CHAT,
+    COHERE_CHAT_V1,
+    COHERE_EMBED,
+    COHERE_RERANK,
+    GEMINI_EMBEDDINGS,
+    GEMINI_GENERATE,
+    GEMINI_STREAM,
+    OLLAMA,
+    OLLAMA_EMBED,
     OPENAI_CHAT,
+    OPENAI_COMPACTION,
     OPENAI_EMBEDDINGS,
     OPENAI_RESPONSES,
     Endpoint,
     Free,
     Unmetered,
     endpoint_of,
+    model_in_path,
+    path_with_model,
 )
 
 
@@ -37,6 +53,41 @@ from bursar.wire import (
         ("/v1/messages?beta=true", ANTHROPIC_MESSAGES),
         ("https://api.anthropic.com/v1/messages", ANTHROPIC_MESSAGES),
         ("https://x.services.ai.azure.com/anthropic/v1/messages", ANTHROPIC_MESSAGES),
+        ("/models/chat/completions?api-version=2024-05-01-preview", OPENAI_CHAT),
+        ("/v1/responses/compact", OPENAI_COMPACTION),
+        ("/v1/models/gemini-2.5-flash:generateContent", GEMINI_GENERATE),
+        ("/v1beta/models/gemini-2.5-flash:generateContent", GEMINI_GENERATE),
+        ("/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", GEMINI_STREAM),
+        (
+            "/v1beta1/projects/p/locations/l/publishers/google/models/gemini-2.5-flash:generateContent",
+            GEMINI_GENERATE,
+        ),
+        ("/v1beta1/publishers/google/models/gemini-2.5-flash:streamGenerateContent", GEMINI_STREAM),
+        ("/v1beta/tunedModels/mine:generateContent", GEMINI_GENERATE),
+        ("/v1/projects/p/locations/l/endpoints/123:streamGenerateContent", GEMINI_STREAM),
+        ("/v1beta/models/gemini-embedding-001:embedContent", GEMINI_EMBEDDINGS),
+        ("/v1beta/models/gemini-embedding-001:batchEmbedContents", GEMINI_EMBEDDINGS),
+        ("/v1/projects/p/locations/l/publishers/google/models/text-embedding-005:predict", GEMINI_EMBEDDINGS),
+        ("/v1/projects/p/locations/l/publishers/anthropic/models/claude@1:rawPredict", ANTHROPIC_MESSAGES),
+        (
+            "/v1/projects/p/locations/l/publishers/anthropic/models/claude@1:streamRawPredict",
+            ANTHROPIC_MESSAGES,
+        ),
+        ("/v1beta1/projects/p/locations/l/endpoints/openapi/chat/completions", OPENAI_CHAT),
+        ("/model/us.amazon.nova-lite-v1%3A0/converse", BEDROCK_CONVERSE),
+        ("/model/amazon.nova-lite-v1:0/converse-stream", BEDROCK_CONVERSE_STREAM),
+        ("/model/arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.x/invoke", BEDROCK_INVOKE),
+        ("/model/meta.llama3-8b-instruct-v1:0/invoke-with-response-stream", BEDROCK_INVOKE_STREAM),
+        ("/v2/chat", COHERE_CHAT),
+        ("/v1/chat", COHERE_CHAT_V1),
+        ("/v1/generate", COHERE_CHAT_V1),
+        ("/v1/embed", COHERE_EMBED),
+        ("/v2/embed", COHERE_EMBED),
+        ("/v2/rerank", COHERE_RERANK),
+        ("/api/chat", OLLAMA),
+        ("/api/generate", OLLAMA),
+        ("/api/embed", OLLAMA_EMBED),
+        ("/v1/multimodalembeddings", OPENAI_EMBEDDINGS),
     ],
 )
 def test_metered_endpoints_are_found(path: str, expected: Endpoint) -> None:
@@ -65,6 +116,9 @@ def test_metered_endpoints_are_found(path: str, expected: Endpoint) -> None:
         ("POST", "/v1/threads/thread_1/messages"),
         ("POST", "/v1/messages/batches/msgbatch_1/cancel"),
         ("POST", "/v1/batches/batch_1/cancel"),
+        ("POST", "/v1beta/models/gemini-2.5-flash:countTokens"),
+        ("POST", "/model/anthropic.claude/count-tokens"),
+        ("POST", "/v1/tokenize"),
     ],
 )
 def test_free_endpoints_are_free(method: str, path: str) -> None:
@@ -77,7 +131,6 @@ def test_free_endpoints_are_free(method: str, path: str) -> None:
     [
         ("/v1/completions", "legacy text completions are not metered yet"),
         ("/v1/complete", "legacy text completions are not metered yet"),
-        ("/v1/responses/compact", "compaction is not metered yet"),
         ("/v1/images/generations", "images are not metered yet"),
         ("/openai/deployments/dalle/images/generations", "images are not metered yet"),
         ("/v1/audio/transcriptions", "audio is not metered yet"),
@@ -92,8 +145,12 @@ def test_free_endpoints_are_free(method: str, path: str) -> None:
         ("/v1/threads/runs", "runs of assistants are not metered yet"),
         ("/v1/realtime/client_secrets", "realtime connections are not metered yet"),
         ("/v1/sessions", "hosted agents are not metered yet"),
-        ("/model/anthropic.claude/invoke", "Bedrock is not metered yet"),
-        ("/v1/projects/x/publishers/anthropic/models/claude:rawPredict", "Vertex is not metered yet"),
+        (
+            "/model/amazon.nova-sonic-v1:0/invoke-with-bidirectional-stream",
+            "speech on Bedrock is not metered yet",
+        ),
+        ("/v1/publishers/meta/models/llama:rawPredict", "this vendor on Vertex is not metered yet"),
+        ("/v1beta/models/gemini-2.5-flash:batchGenerateContent", "batches are not metered yet"),
         ("/v2/rooms/1/messages", "this endpoint is not known, so that what it costs is not known"),
         ("/v1/something/new", "this endpoint is not known, so that what it costs is not known"),
         ("", "this endpoint is not known, so that what it costs is not known"),
@@ -116,3 +173,42 @@ def test_opening_a_realtime_connection_is_not_a_read() -> None:
 def test_other_methods_that_write_are_unmetered(method: str) -> None:
     """Only reading and deleting are free by their method."""
     assert isinstance(endpoint_of(method, "/v1/anything"), Unmetered)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/v1beta/models/gemini-2.5-flash:generateContent?alt=sse", "gemini-2.5-flash"),
+        (
+            "/v1/projects/p/locations/l/publishers/anthropic/models/claude@20250929:rawPredict",
+            "claude@20250929",
+        ),
+        ("/model/us.amazon.nova-lite-v1:0/converse", "us.amazon.nova-lite-v1:0"),
+        ("/model/us.amazon.nova-lite-v1%3A0/invoke-with-response-stream", "us.amazon.nova-lite-v1:0"),
+        (
+            "/model/arn:aws:bedrock:us-east-1:1:inference-profile/us.x/converse",
+            "arn:aws:bedrock:us-east-1:1:inference-profile/us.x",
+        ),
+        ("https://bedrock-runtime.us-east-1.amazonaws.com/model/m/invoke", "m"),
+        ("/openai/deployments/my-4o/chat/completions?api-version=2024-10-21", "my-4o"),
+        ("/v1/chat/completions", None),
+        ("/v1beta/models", None),
+        ("", None),
+    ],
+)
+def test_a_path_may_name_the_model(path: str, expected: str | None) -> None:
+    """Google's and Bedrock's paths name the model, Azure's the deployment."""
+    assert expected == model_in_path(path)
+
+
+def test_the_model_in_a_path_is_replaced() -> None:
+    """Another model is put where the path has one, quoted, and a path without any stays."""
+    google = "/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse"
+
+    assert "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse" == path_with_model(
+        google, "gemini-2.5-flash"
+    )
+    assert "/model/us.amazon.nova-lite-v1%3A0/converse" == path_with_model(
+        "/model/m/converse", "us.amazon.nova-lite-v1:0"
+    )
+    assert "/v1/chat/completions" == path_with_model("/v1/chat/completions", "gpt-4o")

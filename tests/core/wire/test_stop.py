@@ -146,10 +146,28 @@ def test_anthropic_client_takes_them() -> None:
     assert ("end_turn", 0) == (final.stop_reason, final.usage.output_tokens)
 
 
-@pytest.mark.parametrize("name", sorted(set(ENDPOINTS) - {"openai.embeddings"}))
+_GRACEFUL = (
+    "anthropic.messages",
+    "aws.converse",
+    "aws.converse_stream",
+    "aws.invoke",
+    "aws.invoke_stream",
+    "cohere.chat",
+    "cohere.chat_v1",
+    "google.generate_content",
+    "google.stream_generate_content",
+    "ollama.chat",
+    "openai.chat",
+    "openai.responses",
+)
+
+
+@pytest.mark.parametrize("name", _GRACEFUL)
 def test_a_graceful_answer_used_nothing(name: str) -> None:
     """What is read back from a graceful answer, streamed or not, is finished and used nothing."""
-    body = {"model": "m", "stream_options": {"include_usage": True}}
+    body: dict[str, Any] = {"model": "m", "stream_options": {"include_usage": True}}
+    # Behind Bedrock's invoke, the vendor is known by its body.
+    body |= {"messages": _MESSAGES} if name.startswith("aws.invoke") else {}
     endpoint = ENDPOINTS[name]
     events = endpoint.stop_events(body, _TEXT)
     assert events is not None
@@ -158,8 +176,20 @@ def test_a_graceful_answer_used_nothing(name: str) -> None:
         endpoint.read_events(events),
     ]
 
-    assert [(Usage(), True, "m")] * 2 == [(one.usage, one.finished, one.model) for one in receipts]
+    # Amazon's and Cohere's answers do not name their model.
+    model = None if name.startswith(("aws.", "cohere.")) else "m"
+    assert [(Usage(), True, model)] * 2 == [(one.usage, one.finished, one.model) for one in receipts]
     assert _TEXT == endpoint.output_seen(events)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["openai.responses_compact", "google.embed_content", "cohere.embed", "cohere.rerank", "ollama.embed"],
+)
+def test_what_is_not_text_has_no_graceful_answer(name: str) -> None:
+    """A made-up vector, order or summary would be worse than an error."""
+    assert ENDPOINTS[name].stop_response({"model": "m"}, _TEXT) is None
+    assert ENDPOINTS[name].stop_events({"model": "m"}, _TEXT) is None
 
 
 def test_embeddings_have_no_graceful_answer() -> None:
