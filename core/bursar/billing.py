@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from bursar.prices import find_price
+from bursar.prices.units import CALL_MILLISECONDS
 from bursar.usage import Usage
 
 if TYPE_CHECKING:
@@ -32,11 +34,13 @@ class Bill(NamedTuple):
     price: str = ""
 
 
-def bill(receipt: Receipt, *, provider: str, model: str) -> Bill:
+def bill(receipt: Receipt, *, provider: str, model: str, duration_ms: int = 0) -> Bill:
     """
     Return what *receipt* comes to, or an unknown bill where it states no usage and no cost.
 
     Args:
+        duration_ms: How long the call took, which is what a model priced by the second is billed for.
+
         model: The model that was asked for; what served it is billed where it has a price of its own.
     """
     usage = receipt.usage or Usage()
@@ -44,6 +48,8 @@ def bill(receipt: Receipt, *, provider: str, model: str) -> Bill:
     if receipt.stated_nanousd is not None:
         return Bill(receipt.stated_nanousd, "stated", served, usage)
     price = price_of_served(provider, served, model)
+    if price is not None and price.is_by_the_second:
+        return bill_time(price, usage, duration_ms, model=served)
     if receipt.usage is None or price is None:
         return Bill(None, "unknown", served, usage)
     if receipt.parts:
@@ -51,17 +57,32 @@ def bill(receipt: Receipt, *, provider: str, model: str) -> Bill:
     cost = price.cost_nanousd(usage, tier=receipt.tier)
     # A count without a rate costs nothing here, so the sum is only known from below.
     source: Source = "estimated" if price.unpriced(usage, tier=receipt.tier) else "priced"
-    return Bill(cost, source, served, usage, describe(price))
+    return Bill(cost, source, served, usage, price.provenance(tier=receipt.tier))
+
+
+def bill_time(price: Price, usage: Usage, duration_ms: int, *, model: str) -> Bill:
+    """Return what a call of *duration_ms* comes to at a price by the second; its usage holds the time."""
+    timed = replace(usage, other={**usage.other, CALL_MILLISECONDS: duration_ms})
+    return Bill(price.cost_nanousd(timed), "priced", model, timed, price.provenance())
 
 
 def price_of_served(provider: str, served: str, asked: str) -> Price | None:
-    """Return the price of the model that served, or else of the one that was asked for."""
-    return find_price(provider, served) or (find_price(provider, asked) if asked != served else None)
+    """
+    Return the price of the model that served, or else of the one that was asked for.
+
+    A price that was declared for the name that is asked for also holds for the names that it is served under, such as
+    a dated snapshot's, unless those have a declared price of their own.
+    """
+    of_served = find_price(provider, served)
+    if asked == served or (of_served is not None and of_served.is_override):
+        return of_served
+    of_asked = find_price(provider, asked)
+    return of_asked if of_served is None or (of_asked is not None and of_asked.is_override) else of_served
 
 
 def describe(price: Price) -> str:
     """Return the row and the version of the data, as the ledger keeps them."""
-    return f"{price.row} ({price.data_version})"
+    return price.provenance()
 
 
 def _bill_parts(receipt: Receipt, provider: str, served: str, price: Price) -> Bill:
@@ -71,7 +92,8 @@ def _bill_parts(receipt: Receipt, provider: str, served: str, price: Price) -> B
         if part_price is None:
             return Bill(None, "unknown", served, receipt.usage or Usage())
         total += part_price.cost_nanousd(part.usage, tier=receipt.tier)
-    return Bill(total, "priced", served, receipt.usage or Usage(), describe(price))
+    provenance = price.provenance(tier=receipt.tier, in_parts=True)
+    return Bill(total, "priced", served, receipt.usage or Usage(), provenance)
 
 
 def _part_price(part: Part, provider: str, price: Price) -> Price | None:

@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bursar.account import Amounts
-from bursar.billing import Bill, bill, describe
+from bursar.billing import Bill, bill, bill_time, describe
 from bursar.entry import Entry, Subject
 from bursar.errors import BudgetExceeded, StoreError
 from bursar.ids import new_id
@@ -178,7 +178,7 @@ class Meter:
         seen = receipt if receipt.usage is not None or self._observed is None else self._observed
         if not self.plan.is_metered:
             return self._resolve("ok", Bill(None, "unknown", self._model, Usage()))
-        found = bill(seen, provider=self.plan.provider, model=self._model)
+        found = bill(seen, provider=self.plan.provider, model=self._model, duration_ms=self._duration_ms())
         if found.nanousd is None and self._is_priced:
             return self._resolve("ok", self._at_bound(found.model, found.usage))
         return self._resolve("ok", found)
@@ -195,7 +195,9 @@ class Meter:
         """
         if self.held is None:
             return None
-        reported = bill(receipt, provider=self.plan.provider, model=self._model)
+        reported = bill(
+            receipt, provider=self.plan.provider, model=self._model, duration_ms=self._duration_ms()
+        )
         if output_tokens is None and receipt.usage is None:
             return self._resolve("aborted", self._at_bound(reported.model, reported.usage), reason=reason)
         seen = self._estimated(receipt, output_tokens or 0)
@@ -343,7 +345,6 @@ class Meter:
         attempts = held.amounts.attempts if is_sent else 0
         tokens = found.usage.total_tokens if found.source != "bound" else held.amounts.tokens
         amounts = Amounts(found.nanousd or 0, tokens, calls, attempts)
-        duration_s = 0.0 if self._sent_s is None else time.monotonic() - self._sent_s
         entry = Entry(
             held.id,
             self._subject,
@@ -354,12 +355,15 @@ class Meter:
             found.nanousd,
             held.amounts.nanousd,
             found.usage,
-            round(duration_s * 1000),
+            self._duration_ms(),
             max((found.nanousd or 0) - held.amounts.nanousd, 0),
             reason=reason,
             price=found.price,
         )
         return Resolution(entry, amounts)
+
+    def _duration_ms(self) -> int:
+        return 0 if self._sent_s is None else round((time.monotonic() - self._sent_s) * 1000)
 
     def _at_bound(self, model: str, usage: Usage) -> Bill:
         assert self.held is not None  # noqa: S101 (asked only while something is held)
@@ -384,6 +388,9 @@ class Meter:
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
         if price is None:
             return Bill(None, "unknown", self._model, usage)
+        if price.is_by_the_second:
+            timed = bill_time(price, usage, self._duration_ms(), model=receipt.model or self._model)
+            return timed if receipt.finished else timed._replace(source="estimated")
         cost = min(held.bound.nanousd_of(input_tokens, output_tokens), held.amounts.nanousd)
         return Bill(cost, "estimated", receipt.model or self._model, usage, describe(price))
 
