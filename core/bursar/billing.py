@@ -10,6 +10,8 @@ from bursar.prices.units import CALL_MILLISECONDS
 from bursar.usage import Usage
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from bursar.entry import Source
     from bursar.prices import Price
     from bursar.wire import Part, Receipt
@@ -66,17 +68,17 @@ def bill_time(price: Price, usage: Usage, duration_ms: int, *, model: str) -> Bi
     return Bill(price.cost_nanousd(timed), "priced", model, timed, price.provenance())
 
 
-def price_of_served(provider: str, served: str, asked: str) -> Price | None:
+def price_of_served(provider: str, served: str, asked: str, *, at: datetime | None = None) -> Price | None:
     """
     Return the price of the model that served, or else of the one that was asked for.
 
     A price that was declared for the name that is asked for also holds for the names that it is served under, such as
     a dated snapshot's, unless those have a declared price of their own.
     """
-    of_served = find_price(provider, served)
+    of_served = find_price(provider, served, at=at)
     if asked == served or (of_served is not None and of_served.is_override):
         return of_served
-    of_asked = find_price(provider, asked)
+    of_asked = find_price(provider, asked, at=at)
     return of_asked if of_served is None or (of_asked is not None and of_asked.is_override) else of_served
 
 
