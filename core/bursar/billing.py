@@ -79,7 +79,11 @@ def price_of_served(provider: str, served: str, asked: str, *, at: datetime | No
     if asked == served or (of_served is not None and of_served.is_override):
         return of_served
     of_asked = find_price(provider, asked, at=at)
-    return of_asked if of_served is None or (of_asked is not None and of_asked.is_override) else of_served
+    if of_asked is None or of_served is None or of_asked.is_override:
+        return of_asked or of_served
+    # A discount may be for either name: the bound had that of the one asked for.
+    is_same_row = of_asked.row == of_served.row and of_asked.factor is not None
+    return of_asked if is_same_row else of_served
 
 
 def describe(price: Price) -> str:

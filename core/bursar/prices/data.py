@@ -49,7 +49,8 @@ class PriceData:
         version: `"0.2.3"`, the release of genai-prices; or `"2026-11-25 3f2a9c1b"`, the day of a refresh and the
             beginning of the data's SHA-256.
 
-        day: When it was published, or fetched; where a release's day is not known, when its newest price began.
+        day: When it was published or fetched, or when a file of it last changed; where a release's day is not known,
+            when its newest price began.
 
         source: The package, or the address or file that a refresh was from.
     """

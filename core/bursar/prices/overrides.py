@@ -151,7 +151,8 @@ def add(model: str, *, provider: str | None = None, **options: Unpack[PriceOptio
 
         per_second: Dollars for each second that the call takes, from its sending to the end of its answer, to the
             millisecond; in place of prices by the token.  Before the call *longest_s* seconds are held, or, for an
-            answer that is not streamed, the client's timeout; a call that takes longer is booked in full.
+            answer that is not streamed, the client's timeout; a call that takes longer is booked in full, and an error
+            that is answered costs nothing.
 
         longest_s: The most seconds that a call takes at *per_second*, whole ones.
 

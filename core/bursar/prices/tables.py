@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from bursar.prices.catalogue import providers_with
 from bursar.prices.ceilings import output_ceiling
 from bursar.prices.lookup import find_price, find_timeline
+from bursar.prices.overrides import STATE
 from bursar.prices.timeline import Timeline
 from bursar.prices.units import CALL_MILLISECONDS, UNITS
 
@@ -85,7 +86,7 @@ def describe(
     """
     rows: list[PriceRow] = []
     seen: set[tuple[str, str]] = set()
-    for seller in [provider] if provider else [None, *providers_with(model)]:
+    for seller in [provider] if provider else _sellers(model):
         current = find_price(seller, model, at=at)
         found = find_timeline(seller, model)
         prices = found.all() if isinstance(found, Timeline) else [found]
@@ -96,6 +97,13 @@ def describe(
             ceiling = output_ceiling(seller or one.provider, model)
             rows += _rows(one, is_current=one == current, ceiling=ceiling)
     return rows
+
+
+def _sellers(model: str) -> list[str | None]:
+    """Return whom a model of this name may be bought from: anyone, who lists it, whom a price was declared for."""
+    name = model.strip().lower()
+    declared = [by for by, of in STATE.now.prices if of == name and by is not None]
+    return [None, *declared, *providers_with(model)]
 
 
 def _rows(price: Price, *, is_current: bool, ceiling: int | None) -> list[PriceRow]:

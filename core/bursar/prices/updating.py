@@ -11,7 +11,7 @@ import os
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -87,8 +87,14 @@ def update(source: str | None = None, *, now: datetime | None = None) -> Update:
             cannot be stored; nothing has changed then.
     """
     source = source or default_source()
-    payload = _fetch(source) if "://" in source else _read(source)
     instant = datetime.now(UTC) if now is None else now.astimezone(UTC)
+    day = instant.date()
+    if "://" in source:
+        payload = _fetch(source)
+    else:
+        payload, changed = _read(source)
+        # A copy is no fresher for being read today.
+        day = min(day, changed)
     before = price_data()
     try:
         providers = parse_providers(payload)
@@ -99,7 +105,7 @@ def update(source: str | None = None, *, now: datetime | None = None) -> Update:
         raise UpdateFailed(f'the price data from "{source}" cannot be used: no model in it has a price')
     shown = source if "://" in source else str(Path(source).expanduser().absolute())
     path = stored_path()
-    _store(path, to_stored(payload, source=_without_secrets(shown), day=instant.date()))
+    _store(path, to_stored(payload, source=_without_secrets(shown), day=day))
     prices_before = _current_prices(before.providers, instant)
     return Update(
         before=before,
@@ -165,12 +171,14 @@ def _rates_of(price: Price) -> object:
     return price.rates, dict(price.tier_rates)
 
 
-def _read(source: str) -> bytes:
+def _read(source: str) -> tuple[bytes, date]:
+    """Return the content of a file, and the day on which it was last changed."""
     try:
         path = Path(source).expanduser()
-        if path.stat().st_size > BYTES_MOST:
+        status = path.stat()
+        if status.st_size > BYTES_MOST:
             raise UpdateFailed(f'"{source}" is larger than {BYTES_MOST:,} bytes, so it is no price data')
-        return path.read_bytes()
+        return path.read_bytes(), datetime.fromtimestamp(status.st_mtime, UTC).date()
     except (OSError, RuntimeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UpdateFailed(f'the price data cannot be read from "{source}": {reason}') from error

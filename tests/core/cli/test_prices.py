@@ -165,3 +165,12 @@ def test_bad_price_file_is_told(bursar: Bursar, tmp_path: Path) -> None:
     assert (1, "") == (result.exit_code, result.stdout)
     assert '[models."x"]: unknown key "inptu"' in result.stderr
     del bursar
+
+
+def test_price_declared_for_one_provider_is_shown_without_naming_it(bursar: Bursar) -> None:
+    """Who declared it need not say again whose it is."""
+    prices.add("acme-7b", provider="acme", input=1, output=2)
+    prices.add("gpt-4o", provider="acme", input=3, output=4)
+
+    assert "override:acme-7b" in bursar("prices", "acme-7b").stdout
+    assert all(row in bursar("prices", "gpt-4o").stdout for row in ("openai:gpt-4o", "override:gpt-4o"))

@@ -130,6 +130,19 @@ def test_stated_cost_is_never_lowered_and_still_held_for() -> None:
     assert before == most()
 
 
+def test_discount_for_the_name_asked_for_holds_for_what_served() -> None:
+    """A deployment's contract is not lost when the answer names the snapshot; nor is that of the snapshot."""
+    prices.alias("prod-chat", "gpt-4o")
+    prices.discount(provider="azure", model="prod-chat", factor=0.5)
+    prices.discount(provider="azure", model="gpt-4o-mini-2024-07-18", factor=0.1)
+    chat = Receipt(usage=MILLION, model="gpt-4o-2024-08-06")
+    mini = Receipt(usage=MILLION, model="gpt-4o-mini-2024-07-18")
+
+    assert 1_250_000_000 == bill(chat, provider="azure", model="prod-chat").nanousd
+    assert 2_500_000_000 == bill(chat, provider="azure", model="gpt-4o").nanousd
+    assert 15_000_000 == bill(mini, provider="azure", model="gpt-4o-mini").nanousd
+
+
 def test_discount_is_in_the_provenance() -> None:
     """The ledger says what a cost was computed from: row, tier, discount, version."""
     prices.discount(provider="openai", factor=0.80)

@@ -29,7 +29,8 @@ from bursar.prices.data import (
 )
 from bursar.prices.updating import UpdateFailed, default_source, forget, update
 
-NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+# Today, because stored data gives way to that of a package published after it.
+NOW = datetime.now(UTC).replace(hour=12)
 DOCUMENT: list[dict[str, Any]] = [
     {
         "id": "openai",
@@ -122,12 +123,23 @@ def test_refreshed_data_is_used_by_later_processes(stored: Path) -> None:
     version = done.after.version
 
     assert ("", f"openai:gpt-4o ({version}) {version}\n") == (later.stderr, later.stdout)
-    assert version.startswith("2026-11-25 ")
-    assert (f"{address}/data.json", date(2026, 11, 25)) == (done.after.source, done.after.day)
+    assert version.startswith(f"{NOW.date()} ")
+    assert (f"{address}/data.json", NOW.date()) == (done.after.source, done.after.day)
     assert ("openai:gpt-99", "openai:gpt-4o") == (done.added[0], done.changed[0])
     assert "anthropic:claude-haiku-4-5" in done.gone
     assert "planted" not in stored.read_text()
     assert bundled().version == price_data_module.version_in_use() or stored.exists()
+
+
+def test_copy_is_as_old_as_its_file(stored: Path, tmp_path: Path) -> None:
+    """What is read today may have been downloaded long ago."""
+    copy = tmp_path / "copy.json"
+    copy.write_bytes(PAYLOAD)
+    changed = NOW - timedelta(days=5)
+    os.utime(copy, (changed.timestamp(), changed.timestamp()))
+
+    assert (changed.date(), 5) == ((after := update(str(copy), now=NOW).after).day, after.age_days(NOW))
+    assert stored.exists()
 
 
 def test_file_is_a_source_too_and_bundled_data_comes_back(stored: Path, tmp_path: Path) -> None:
@@ -213,7 +225,7 @@ def test_failure_to_fetch_says_what_happened_and_shows_no_secret(stored: Path) -
             assert "planted" not in str(raised.value)
             assert "secret" not in str(raised.value)
         assert not stored.exists()
-        assert update(f"{address}/moved", now=NOW).after.version.startswith("2026-11-25 ")
+        assert update(f"{address}/moved", now=NOW).after.version.startswith(f"{NOW.date()} ")
     with pytest.raises(UpdateFailed, match=r"was not fetched from .*the data in use stays.*--from FILE"):
         update("https://127.0.0.1:9/data.json")
     with pytest.raises(UpdateFailed, match="with a user and password") as raised:
@@ -285,25 +297,26 @@ def test_stale_data_is_warned_of_once_in_a_process(stored: Path, tmp_path: Path)
     """However many prices are asked for."""
     copy = tmp_path / "copy.json"
     copy.write_bytes(PAYLOAD)
-    update(str(copy), now=datetime(2999, 1, 1, tzinfo=UTC) - timedelta(days=1))
-    stored.write_bytes(stored.read_bytes().replace(b"2998-12-31", b"2026-11-11"))
+    update(str(copy))
+    later = (NOW + timedelta(days=171)).date()
     clock = (
         "import datetime, bursar.prices.data as data\n"
         "class Later(datetime.datetime):\n"
         "    @classmethod\n"
-        "    def now(cls, tz=None): return cls(2027, 5, 1, tzinfo=tz)\n"
+        f"    def now(cls, tz=None): return cls({later.year}, {later.month}, {later.day}, tzinfo=tz)\n"
         "data.datetime = Later\n"
     )
     done = child(f"{clock}{PRICE}\nfor model in ('gpt-99', 'gpt-4', 'x'): prices.find_price('openai', model)")
 
     assert 1 == done.stderr.count("the price data is 171 days old"), done.stderr
-    assert "(2026-11-11 " in done.stdout
+    assert f"({NOW.date()} " in done.stdout
+    assert stored.exists()
 
 
 def test_bundled_data_has_a_day() -> None:
     """It is the day of its release; of a release that is not known, the newest day on which a price began."""
-    newest = newest_start(bundled().providers, date(2026, 11, 25))
+    newest = newest_start(bundled().providers, NOW.date())
 
     assert date(2026, 11, 10) <= bundled().day
-    assert date(2026, 10, 1) < newest <= date(2026, 11, 25)
+    assert date(2026, 10, 1) < newest <= NOW.date()
     assert newest_start(bundled().providers, newest - timedelta(days=1)) < newest
