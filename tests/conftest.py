@@ -53,8 +53,8 @@ sys.addaudithook(forbid_network)
 
 # For the session, not for each test: hypothesis refuses function-scoped fixtures around its examples.
 @pytest.fixture(scope="session", autouse=True)
-def bare_environment() -> Iterator[None]:
-    """An environment that names no key, no provider and no proxy, and a ledger in memory."""
+def bare_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An environment that names no key, no provider and no proxy, a ledger in memory and empty user folders."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith(("OPENAI_", "ANTHROPIC_", "AZURE_", "BURSAR_STORE")) or name.lower().endswith(
@@ -62,6 +62,10 @@ def bare_environment() -> Iterator[None]:
             ):
                 patch.delenv(name)
         patch.setenv("BURSAR_STORE", "memory:")
+        patch.delenv("BURSAR_PRICES", raising=False)
+        # A developer's own price file and refreshed price data would change what tests come to.
+        for kind in ("CONFIG", "DATA"):
+            patch.setenv(f"XDG_{kind}_HOME", str(tmp_path_factory.mktemp(f"user-{kind.lower()}")))
         yield
 
 

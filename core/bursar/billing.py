@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from bursar.prices import find_price
+from bursar.prices.units import CALL_MILLISECONDS
 from bursar.usage import Usage
 
 if TYPE_CHECKING:
@@ -34,11 +36,15 @@ class Bill(NamedTuple):
     price: str = ""
 
 
-def bill(receipt: Receipt, *, provider: str, model: str, at: datetime | None = None) -> Bill:
+def bill(
+    receipt: Receipt, *, provider: str, model: str, duration_ms: int = 0, at: datetime | None = None
+) -> Bill:
     """
     Return what *receipt* comes to, or an unknown bill where it states no usage and no cost.
 
     Args:
+        duration_ms: How long the call took, which is what a model priced by the second is billed for.
+
         model: The model that was asked for; what served it is billed where it has a price of its own.
 
         at: When; None is now.
@@ -48,18 +54,38 @@ def bill(receipt: Receipt, *, provider: str, model: str, at: datetime | None = N
     if receipt.stated_nanousd is not None:
         return Bill(receipt.stated_nanousd, "stated", served, usage)
     price = price_of_served(provider, served, model, at=at)
+    if price is not None and price.is_by_the_second:
+        return bill_time(price, usage, duration_ms, model=served)
     if receipt.parts:
         return _bill_parts(receipt, provider, served, price, at)
     if receipt.usage is None or price is None:
         return Bill(None, "unknown", served, usage)
     cost = price.cost_nanousd(usage, tier=receipt.tier)
-    return Bill(cost, _source(price, usage, receipt.tier), served, usage, describe(price))
+    return Bill(cost, _source(price, usage, receipt.tier), served, usage, price.provenance(tier=receipt.tier))
+
+
+def bill_time(price: Price, usage: Usage, duration_ms: int, *, model: str) -> Bill:
+    """Return what a call of *duration_ms* comes to at a price by the second; its usage holds the time."""
+    timed = replace(usage, other={**usage.other, CALL_MILLISECONDS: duration_ms})
+    return Bill(price.cost_nanousd(timed), "priced", model, timed, price.provenance())
 
 
 def price_of_served(provider: str, served: str, asked: str, *, at: datetime | None = None) -> Price | None:
-    """Return the price of the model that served, or else of the one that was asked for."""
-    found = find_price(provider, served, at=at)
-    return find_price(provider, asked, at=at) if found is None and asked != served else found
+    """
+    Return the price of the model that served, or else of the one that was asked for.
+
+    A price that was declared for the name that is asked for also holds for the names that it is served under, such as
+    a dated snapshot's, unless those have a declared price of their own.
+    """
+    of_served = find_price(provider, served, at=at)
+    if asked == served or (of_served is not None and of_served.is_override):
+        return of_served
+    of_asked = find_price(provider, asked, at=at)
+    if of_asked is None or of_served is None or of_asked.is_override:
+        return of_asked or of_served
+    # A discount may be for either name: the bound had that of the one asked for.
+    is_same_row = of_asked.row == of_served.row and of_asked.factor is not None
+    return of_asked if is_same_row else of_served
 
 
 def _source(price: Price, usage: Usage, tier: str | None) -> Source:
@@ -71,7 +97,7 @@ def _source(price: Price, usage: Usage, tier: str | None) -> Source:
 
 def describe(price: Price) -> str:
     """Return the row and the version of the data, as the ledger keeps them."""
-    return f"{price.row} ({price.data_version})"
+    return price.provenance()
 
 
 def _bill_parts(
@@ -87,7 +113,7 @@ def _bill_parts(
         total += part_price.cost_nanousd(part.usage, tier=receipt.tier)
         if _source(part_price, part.usage, receipt.tier) != "priced":
             source = "estimated"
-        rows.append(describe(part_price))
+        rows.append(part_price.provenance(tier=receipt.tier, in_parts=True))
     # The row of the model that served, first; those of others after it.
     row = ", ".join(dict.fromkeys(rows))
     return Bill(total, source, served, receipt.usage or Usage(), row)

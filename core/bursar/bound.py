@@ -8,6 +8,7 @@ from bursar.errors import UnmeteredEndpoint
 from bursar.money import PICO_PER_NANO, ceil_to_nano
 from bursar.prices import find_price, output_ceiling
 from bursar.prices import price as known_price
+from bursar.prices.seconds import time_most_pico
 from bursar.reservation import Shrink
 from bursar.wire.ask import FREE_SERVER_TOOLS, SERVER_TOOL_UNITS
 
@@ -72,6 +73,7 @@ def bound(
     model: str,
     min_output_tokens: int,
     input_tokens: int | None = None,
+    timeout_s: float | None = None,
     is_limited: bool = True,
 ) -> Bound:
     """
@@ -82,6 +84,8 @@ def bound(
 
     Args:
         input_tokens: An exact count, where the cheap bound of *ask* does not fit.
+
+        timeout_s: What the client waits for an answer at most, where that is known.
 
         is_limited: Whether anything limits what the call may cost. Nothing needs a bound where nothing does, and then
             what cannot be bounded is left out.
@@ -95,6 +99,8 @@ def bound(
     most = _output_tokens(ask, price, provider, model)
     output_tokens = ask.choices if ask.generates else 0
     fixed, output = (0, 0) if price is None else _rates(ask, price, provider, tokens, is_limited)
+    if price is not None and price.is_by_the_second:
+        fixed += time_most_pico(price, stream=ask.stream, timeout_s=timeout_s, is_limited=is_limited)
     shrink = Shrink(
         fixed_picousd=fixed,
         fixed_tokens=tokens + ask.extra_output_tokens,
@@ -147,6 +153,7 @@ def _rates(ask: Ask, price: Price, provider: str, tokens: int, is_limited: bool)
 
 
 def _rates_of(ask: Ask, price: Price, tokens: int, is_limited: bool) -> tuple[int, int]:
+    price = price.list_price or price
     tier, cache_write = ask.tier, ask.cache_write
     # What is billed by the search has no rate for a token, and needs none.  What is not in the body may be a film.
     kinds: tuple[Modality, ...] = _ALL if _MEDIA.intersection(ask.input_unseen) else ("text",)

@@ -20,7 +20,9 @@ _COMMANDS: Final = {
     "report": "what was spent, by agent, workflow, model, run or day",
     "runs": "the newest runs and what they cost",
     "run": "one run as a tree: agents, calls, attempts",
-    "prices": "what a model costs, and where the price comes from",
+    "prices": "what a model costs, and where the price comes from; refresh the data",
+    "audit": "the ledger at today's prices, or at another table's, and the difference",
+    "reconcile": "the ledger against a provider's invoice, by day and model",
     "demo": "a team of agents on a budget, against a local provider",
 }
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from bursar.cli.options import store_option
-from bursar.cli.output import console, duration, short_moment
+from bursar.cli.entries import ENTRY_FIELDS, entry_record
+from bursar.cli.options import format_option, store_option
+from bursar.cli.output import console, duration, short_moment, write_csv, write_json
 from bursar.cli.reading import all_runs, find_run, open_ledger
 from bursar.ledger.families import Families, inclusive_totals
 from bursar.ledger.wording import describe_model
@@ -31,10 +32,15 @@ _STYLES: Final = {"error": "yellow", "aborted": "yellow", "refused": "red", "rel
 
 @click.command(name="run")
 @click.argument("run_id", metavar="RUN_ID")
+@format_option
 @store_option
-def command(*, run_id: str, url: str | None) -> None:
+def command(*, run_id: str, style: str, url: str | None) -> None:
     """
     Show one run as a tree: its agents, their calls and attempts, and the runs inside it.
+
+    Each cost says how it is known: stated by the provider, priced from reported usage, estimated from what was seen,
+    or the bound; and by which row of which price data, with the service tier and the discount.  In json and csv there
+    is one record for each attempt, the oldest first.
 
     RUN_ID may be any beginning of an id that no other run has.
     """
@@ -44,6 +50,9 @@ def command(*, run_id: str, url: str | None) -> None:
     families = Families([one.run for one in runs])
     family = families.family(run.id)
     entries = list(store.entries(Where(run_ids=family), most=_ENTRIES_READ))
+    if style != "table":
+        _write(run.id, entries, style)
+        return
     by_run: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         by_run[entry.subject.run_id].append(entry)
@@ -52,6 +61,15 @@ def command(*, run_id: str, url: str | None) -> None:
     out.print(_run_tree(run, families, by_run, inclusive_totals(members)))
     if len(entries) == _ENTRIES_READ:
         out.print(f"only the newest {_ENTRIES_READ:,} attempts are shown")
+
+
+def _write(run_id: str, entries: Sequence[Entry], style: str) -> None:
+    if len(entries) == _ENTRIES_READ:
+        click.echo(f"only the newest {_ENTRIES_READ:,} attempts are written", err=True)
+    if style == "csv":
+        write_csv(ENTRY_FIELDS, [entry_record(entry, is_flat=True) for entry in entries])
+    else:
+        write_json({"run": run_id, "entries": [entry_record(entry) for entry in entries]})
 
 
 def _run_tree(
@@ -145,6 +163,8 @@ def _attempt(entry: Entry, *, is_call: bool) -> Text:
             f"{'' if entry.source in {'none', 'unknown', 'priced'} else f' ({entry.source})'}{_tokens(entry)}"
         )
         line.append(f"  {duration(entry.duration_ms / 1000)}")
+        if entry.price:
+            line.append(f"  by {entry.price}", style="dim")
     marks = [
         *(["same request again"] if entry.subject.is_repeat else []),
         *(["after its lease ran out"] if entry.is_late else []),

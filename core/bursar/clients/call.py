@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from bursar.clients.answer import AnswerReader, parse_json
+from bursar.clients.timeouts import timeout_of
 from bursar.clients.transport import http_package, read_through
 from bursar.dropped import dropped
 from bursar.errors import UnmeteredEndpoint
@@ -87,6 +88,7 @@ class GuardedCall:
                 provider=sdk.provider(client),
                 can_shrink=self._can_shrink,
                 is_async=sdk.is_async,
+                timeout_s=timeout_of(client, options),
             )
         self._ask = plan.ask
         self.meter = Meter(plan)

@@ -171,7 +171,7 @@ class Meter:
         seen = receipt if receipt.usage is not None or self._observed is None else self._observed
         if not self.plan.is_metered:
             return self._resolve("ok", Bill(None, "unknown", self._model, Usage()))
-        found = bill(seen, provider=self.plan.provider, model=self._model)
+        found = bill(seen, provider=self.plan.provider, model=self._model, duration_ms=self._duration_ms())
         if found.nanousd is None and self.held is not None and self.held.bound.price is not None:
             return self._resolve("ok", bound_bill(self.held, found.model, found.usage))
         return self._resolve("ok", found)
@@ -190,12 +190,14 @@ class Meter:
         """
         if self.held is None:
             return None
-        reported = bill(receipt, provider=self.plan.provider, model=self._model)
+        reported = bill(
+            receipt, provider=self.plan.provider, model=self._model, duration_ms=self._duration_ms()
+        )
         if output_tokens is None and receipt.usage is None:
             return self._resolve(
                 "aborted", bound_bill(self.held, reported.model, reported.usage), reason=reason
             )
-        seen = seen_bill(self.plan, self.held, receipt, output_tokens or 0)
+        seen = self._seen(receipt, output_tokens or 0)
         known = reported if (reported.nanousd or 0) >= (seen.nanousd or 0) else seen
         if known.nanousd is not None:
             known = known._replace(
@@ -207,7 +209,7 @@ class Meter:
         """Book a call that came to its end and reported no usage: what was sent and what was seen, marked so."""
         if self.held is None:
             return None
-        return self._resolve("ok", seen_bill(self.plan, self.held, receipt, output_tokens))
+        return self._resolve("ok", self._seen(receipt, output_tokens))
 
     def fail(self, reason: str, *, is_billed: bool) -> Entry | None:
         """
@@ -229,6 +231,10 @@ class Meter:
     def release(self) -> Entry | None:
         """Give everything back: the request was never sent."""
         return self._resolve("released", Bill(0, "none", self._model, Usage()))
+
+    def _seen(self, receipt: Receipt, output_tokens: int) -> Bill:
+        assert self.held is not None  # noqa: S101 (asked only while something is held)
+        return seen_bill(self.plan, self.held, receipt, output_tokens, duration_ms=self._duration_ms())
 
     @property
     def _model(self) -> str:
@@ -355,7 +361,6 @@ class Meter:
         attempts = held.amounts.attempts if is_sent else 0
         tokens = found.usage.total_tokens if found.source != "bound" else held.amounts.tokens
         amounts = Amounts(found.nanousd or 0, tokens, calls, attempts)
-        duration_s = 0.0 if self._sent_s is None else time.monotonic() - self._sent_s
         entry = Entry(
             held.id,
             self._subject,
@@ -366,12 +371,15 @@ class Meter:
             found.nanousd,
             held.amounts.nanousd,
             found.usage,
-            round(duration_s * 1000),
+            self._duration_ms(),
             max((found.nanousd or 0) - held.amounts.nanousd, 0),
             reason=reason,
             price=found.price,
         )
         return Resolution(entry, amounts)
+
+    def _duration_ms(self) -> int:
+        return 0 if self._sent_s is None else round((time.monotonic() - self._sent_s) * 1000)
 
 
 def _tell_overage(entry: Entry) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bursar.billing import Bill, describe
+from bursar.billing import Bill, bill_time, describe
 from bursar.usage import Usage
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def bound_bill(held: Held, model: str, usage: Usage) -> Bill:
     return Bill(held.amounts.nanousd, "bound", model, usage, describe(price))
 
 
-def seen_bill(plan: Plan, held: Held, receipt: Receipt, output_tokens: int) -> Bill:
+def seen_bill(plan: Plan, held: Held, receipt: Receipt, output_tokens: int, *, duration_ms: int = 0) -> Bill:
     """
     Return what was sent and what was seen of the answer as its bill, or the bound where more may be billed than that.
 
@@ -29,11 +29,17 @@ def seen_bill(plan: Plan, held: Held, receipt: Receipt, output_tokens: int) -> B
         receipt: What was reported before the end.
 
         output_tokens: The output that was seen, counted high.
+
+        duration_ms: How long the call took, which is what a model priced by the second is billed for.
     """
+    price = held.bound.price
+    if price is not None and price.is_by_the_second:
+        usage = receipt.usage or Usage(output_tokens=output_tokens)
+        timed = bill_time(price, usage, duration_ms, model=receipt.model or held.bound.model)
+        return timed if receipt.finished else timed._replace(source="estimated")
     seen = _seen(plan, held, receipt, output_tokens)
     # A deployment may be called anything; the price knows which model it stands for.
-    price, asked = held.bound.price, held.bound.model
-    is_hiding = plan.hides_output(asked, price.model if price is not None else "")
+    is_hiding = plan.hides_output(held.bound.model, price.model if price is not None else "")
     reported = receipt.usage.reasoning_tokens if receipt.usage is not None else 0
     return bound_bill(held, seen.model, seen.usage) if is_hiding and not reported else seen
 

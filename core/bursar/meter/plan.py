@@ -42,6 +42,8 @@ class Plan:
 
         can_shrink: Whether the adapter can lower the output limit to this many tokens.
 
+        timeout_s: What the client waits for an answer at most, in seconds; None where that is not known, or endless.
+
         is_metered: Whether what the call costs can be known; if not, its cost is entered as unknown.
 
         is_sent_at_once: Whether nothing lies between the hold and the request, so that no step of its own need mark
@@ -61,6 +63,7 @@ class Plan:
     count_input: Callable[[], int | None] = field(default=_no_count)
     can_downgrade: bool = True
     can_shrink: Callable[[int], bool] = field(default=lambda _: True)
+    timeout_s: float | None = None
     is_metered: bool = True
     is_sent_at_once: bool = True
     is_async: bool = False

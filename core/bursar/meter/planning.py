@@ -37,6 +37,7 @@ def plan_request(
     can_shrink: Callable[[int], bool] = _to_anything,
     is_sent_at_once: bool = True,
     is_async: bool = False,
+    timeout_s: float | None = None,
 ) -> Plan:
     """
     Return the plan of a call that sends *body* in the format of *endpoint*.
@@ -49,7 +50,7 @@ def plan_request(
 
         provider: Who bills for it, in the words of the price data: `"openai"`, `"anthropic"`, `"google"`, ...
 
-        can_downgrade, can_shrink, is_sent_at_once, is_async: See `Plan`.
+        can_downgrade, can_shrink, is_sent_at_once, is_async, timeout_s: See `Plan`.
     """
     return Plan(
         run=run,
@@ -65,4 +66,5 @@ def plan_request(
         can_shrink=can_shrink,
         is_sent_at_once=is_sent_at_once,
         is_async=is_async,
+        timeout_s=timeout_s,
     )

@@ -225,6 +225,7 @@ class Reserving:
             model=model,
             min_output_tokens=self._policy_of("").min_output_tokens,
             input_tokens=input_tokens,
+            timeout_s=plan.timeout_s,
             is_limited=plan.chain.limits_money or plan.chain.limits_tokens,
         )
         if found.price is None and plan.chain.limits_money:

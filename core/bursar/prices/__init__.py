@@ -9,7 +9,10 @@ prices.price("openai", "gpt-4o").cost_nanousd(Usage(input_tokens=1_200, output_t
 prices.add("acme-7b", input="$0.20", output="$0.60", per=1_000_000)
 prices.alias("prod-chat", "gpt-4o")
 prices.cost_of(provider="openai", path="/v1/chat/completions", response=body).usd
+prices.discount(provider="openai", factor=0.8)
 ```
+
+The same can be written in a price file (`files`).
 
 Unknown is never zero: a model without a price, or with one that genai-prices lost, raises `UnknownPrice`.
 """
@@ -20,10 +23,12 @@ from typing import TYPE_CHECKING
 
 from bursar.prices.catalogue import data_version
 from bursar.prices.ceilings import output_ceiling
+from bursar.prices.data import STALE_DAYS, PriceData, price_data
+from bursar.prices.files import PriceFileError
 from bursar.prices.hosts import provider_of_url
 from bursar.prices.lookup import find_price, price
 from bursar.prices.names import canonical_provider
-from bursar.prices.overrides import add, alias, free, remove, temporary
+from bursar.prices.overrides import add, alias, discount, free, load, remove, temporary
 from bursar.prices.price import Price, Tier
 from bursar.prices.rates import CacheTime, Modality
 from bursar.prices.tables import PriceRow, describe
@@ -32,10 +37,13 @@ if TYPE_CHECKING:
     from bursar.cost import Cost, cost_of
 
 __all__ = [
+    "STALE_DAYS",
     "CacheTime",
     "Cost",
     "Modality",
     "Price",
+    "PriceData",
+    "PriceFileError",
     "PriceRow",
     "Tier",
     "add",
@@ -44,10 +52,13 @@ __all__ = [
     "cost_of",
     "data_version",
     "describe",
+    "discount",
     "find_price",
     "free",
+    "load",
     "output_ceiling",
     "price",
+    "price_data",
     "provider_of_url",
     "remove",
     "temporary",

@@ -1,9 +1,9 @@
 """
-The prices that genai-prices ships, compiled on first use.
+The prices of genai-prices, compiled on first use.
 
 Importing genai-prices takes half a second, so nothing here imports it before a price is asked for that no
-override answers.  The bundled data is read, never the snapshot that its updater may install: a price that
-changes while a run is paid from it could not be told by its version.
+override answers.  Its data is read, bundled or refreshed (`data`), never the snapshot that its updater may install: a
+price that changes while a run is paid from it could not be told by its version.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, cast
 
 from bursar.prices.additions import NOTHING_ADDED, additions_for
+from bursar.prices.data import price_data, version_in_use
 from bursar.prices.names import canonical_provider
 from bursar.prices.price import Price
 from bursar.prices.rates import compile_rates
@@ -45,13 +46,9 @@ _FREE: Final = frozenset({("openai", "moderation")})
 _INCLUDED: Final = "included in the subscription"
 
 
-@cache
 def data_version() -> str:
-    """Return the version of genai-prices whose prices are in use."""
-    # Imported here because it pulls in `email`, which is a third of the time that `import bursar` may take.
-    from importlib.metadata import version
-
-    return version("genai-prices")
+    """Return the version of the price data in use: of genai-prices, or of what was stored by an update."""
+    return version_in_use()
 
 
 def find_in_catalogue(provider: str | None, model: str, *, is_prefix: bool = False) -> Timeline | None:
@@ -228,11 +225,8 @@ def _find_provider(provider: str | None, model: str, *, is_exact: bool) -> Provi
     return find_provider_by_id(providers, name)
 
 
-@cache
 def _providers() -> tuple[Provider, ...]:
-    from genai_prices.data import providers
-
-    return tuple(providers)
+    return price_data().providers
 
 
 def _row(owner: str, model: str, timeline: Timeline, instant: datetime) -> str:

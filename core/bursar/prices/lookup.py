@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bursar.errors import UnknownPrice
 from bursar.prices.catalogue import find_in_catalogue, takes_prefixes
+from bursar.prices.discounts import with_discounts
 from bursar.prices.names import Route, canonical_provider, routes
 from bursar.prices.overrides import STATE
 from bursar.prices.timeline import Timeline, as_utc
@@ -54,7 +55,7 @@ def find_price(provider: str | None, model: str, *, at: datetime | None = None) 
 def find_timeline(provider: str | None, model: str) -> Price | Timeline | None:
     """Return all prices of *model* at *provider*: one, several that succeed each other, or None."""
     declared = STATE.now
-    return _look_up(declared, provider, model, steps=_ALIAS_STEPS_MOST)
+    return _look_up_discounted(declared, provider, model)
 
 
 def declared_output_limit(provider: str | None, model: str) -> int | None:
@@ -77,12 +78,19 @@ def resolve_alias(provider: str | None, model: str) -> tuple[str | None, str]:
 
 
 def _remember(declared: Declarations, provider: str | None, model: str) -> Price | Timeline | None:
-    found = _look_up(declared, provider, model, steps=_ALIAS_STEPS_MOST)
+    found = _look_up_discounted(declared, provider, model)
     if len(declared.found) >= _FOUND_MOST:
         # Names are the caller's, so there may be any number; prices are cheap to find again.
         declared.found.clear()
     declared.found[provider, model] = found
     return found
+
+
+def _look_up_discounted(declared: Declarations, provider: str | None, model: str) -> Price | Timeline | None:
+    found = _look_up(declared, provider, model, steps=_ALIAS_STEPS_MOST)
+    if not declared.discounts:
+        return found
+    return with_discounts(found, declared.discounts, names=[route.model for route in routes(provider, model)])
 
 
 def _look_up(

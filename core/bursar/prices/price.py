@@ -7,10 +7,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
 from bursar.errors import UnknownPrice
+from bursar.prices.units import CALL_MILLISECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date, time
+    from decimal import Decimal
 
     from bursar.prices.rates import CacheTime, Modality, Rates
     from bursar.prices.units import Unit
@@ -20,6 +22,9 @@ Tier = Literal["batch", "flex", "priority", "fast", "us_only"]
 """A service tier that may have rates of its own; any other tier is the standard one."""
 
 _DEARER: Final = frozenset({"priority", "fast", "us_only"})
+OVERRIDE: Final = "override:"
+"""How the row of a declared price begins."""
+
 _NO_TIERS: Final[Mapping[str, Rates]] = MappingProxyType({})
 
 
@@ -39,7 +44,8 @@ class Price:
 
         row: Which row of the price data this is: `openai:gpt-4o`, `deepseek:deepseek-chat@2026-01-05 00:30-16:30`.
 
-        data_version: The version of genai-prices that the rates come from, or `"override"`.
+        data_version: The version of genai-prices that the rates come from, `"override"`, or the price file's name and
+            the beginning of its SHA-256.
 
         rates: The standard rates.
 
@@ -52,6 +58,13 @@ class Price:
         context_window: The most input tokens, where known.
 
         output_limit: The most output tokens that an override declared.
+
+        longest_s: The most seconds that a call takes, as an override declared; for prices by the second.
+
+        factor: What the list price was multiplied by, where a discount is in force; the rates are the result.
+
+        list_price: The price without the discount, where the provider may bill that all the same, because it states
+            its costs itself; what a call may cost at most is worked out from it.
 
         is_free: Declared free; every cost is zero.
 
@@ -71,9 +84,33 @@ class Price:
     hours: tuple[time, time] | None = None
     context_window: int | None = None
     output_limit: int | None = None
+    longest_s: int | None = None
+    factor: Decimal | None = None
+    list_price: Price | None = field(default=None, repr=False)
     is_free: bool = False
     has_automatic_cache: bool = True
     guessed_tiers: frozenset[str] = frozenset()
+
+    @property
+    def is_by_the_second(self) -> bool:
+        """Whether a call costs what it takes in time, and not what it uses."""
+        return CALL_MILLISECONDS in self.rates.bands[0].rates
+
+    @property
+    def is_override(self) -> bool:
+        """Whether the user declared it, in a program or in a file."""
+        return self.row.startswith(OVERRIDE)
+
+    def provenance(self, *, tier: str | None = None, in_parts: bool = False) -> str:
+        """
+        Return what a cost was computed from, as the ledger keeps it: `openai:gpt-4o [batch] x0.8 (0.2.3)`.
+
+        The row; the service tier, or `parts` where each part of the call was priced for itself; the discount; and the
+        version of the data.
+        """
+        marks = [f" [{mark}]" for mark in (tier, "parts" if in_parts else None) if mark]
+        discount = "" if self.factor is None else f" x{self.factor:f}"
+        return f"{self.row}{''.join(marks)}{discount} ({self.data_version})"
 
     def cost_nanousd(self, usage: Usage, *, tier: str | None = None) -> int:
         """

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bursar.prices.catalogue import providers_with
 from bursar.prices.ceilings import output_ceiling
 from bursar.prices.lookup import find_price, find_timeline
+from bursar.prices.overrides import STATE
 from bursar.prices.timeline import Timeline
-from bursar.prices.units import UNITS
+from bursar.prices.units import CALL_MILLISECONDS, UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from bursar.prices.price import Price
     from bursar.prices.rates import Band, Rates
+
+_SECONDS: Final = "call_seconds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,8 @@ class PriceRow:
 
     Attributes:
         source: `"genai-prices"` or `"override"`.
+
+        factor: The discount in force, which the dollars below have in them; None without one.
 
         starts: The first day, in UTC, of these rates; None if they always held.
 
@@ -40,7 +45,7 @@ class PriceRow:
 
         usd_per_million: Dollars for a million of each kind of token.
 
-        usd_each: Dollars for one of anything else: a request, a web search, a second of audio.
+        usd_each: Dollars for one of anything else: a request, a web search, a second of audio or of the call.
 
         context_window, output_ceiling: In tokens; None where not known.
     """
@@ -50,6 +55,7 @@ class PriceRow:
     row: str
     source: str
     data_version: str
+    factor: Decimal | None
     starts: date | None
     hours: tuple[time, time] | None
     is_current: bool
@@ -80,7 +86,7 @@ def describe(
     """
     rows: list[PriceRow] = []
     seen: set[tuple[str, str]] = set()
-    for seller in [provider] if provider else [None, *providers_with(model)]:
+    for seller in [provider] if provider else _sellers(model):
         current = find_price(seller, model, at=at)
         found = find_timeline(seller, model)
         prices = found.all() if isinstance(found, Timeline) else [found]
@@ -93,6 +99,13 @@ def describe(
     return rows
 
 
+def _sellers(model: str) -> list[str | None]:
+    """Return whom a model of this name may be bought from: anyone, who lists it, whom a price was declared for."""
+    name = model.strip().lower()
+    declared = [by for by, of in STATE.now.prices if of == name and by is not None]
+    return [None, *declared, *providers_with(model)]
+
+
 def _rows(price: Price, *, is_current: bool, ceiling: int | None) -> list[PriceRow]:
     tiers: dict[str, Rates] = {"standard": price.rates, **price.tier_rates}
     return [
@@ -100,8 +113,9 @@ def _rows(price: Price, *, is_current: bool, ceiling: int | None) -> list[PriceR
             provider=price.provider,
             model=price.model,
             row=price.row,
-            source="override" if price.data_version == "override" else "genai-prices",
+            source="override" if price.is_override else "genai-prices",
             data_version=price.data_version,
+            factor=price.factor,
             starts=price.starts,
             hours=price.hours,
             is_current=is_current,
@@ -119,11 +133,18 @@ def _rows(price: Price, *, is_current: bool, ceiling: int | None) -> list[PriceR
 
 
 def _dollars(rates: Rates, band: Band, *, tokens: bool) -> dict[str, Decimal]:
-    many = 1_000_000 if tokens else 1
-    return {
-        name: _plain(rates.usd(band, name, count=many))
+    names = [
+        name
         for name in UNITS
         if name in band.rates and (UNITS[name].dimensions["family"] == "tokens") is tokens
+    ]
+    if tokens:
+        return {name: _plain(rates.usd(band, name, count=1_000_000)) for name in names}
+    return {
+        _SECONDS if name == CALL_MILLISECONDS else name: _plain(
+            rates.usd(band, name, count=1_000 if name == CALL_MILLISECONDS else 1)
+        )
+        for name in names
     }
 
 

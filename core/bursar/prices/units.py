@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MODALITIES: Final = ("text", "audio", "image", "video")
 
+CALL_MILLISECONDS: Final = "call_milliseconds"
+"""How long a call took, from its sending to its end; only an override has a price for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:
@@ -116,14 +119,19 @@ def _other_units() -> Iterator[Unit]:
     yield Unit("requests", "requests_kcount", 1_000, _dimensions("requests"))
 
 
+def _own_units() -> Iterator[Unit]:
+    # A whole number of milliseconds, as the ledger keeps it; sold by the hour or by the second.
+    yield Unit(CALL_MILLISECONDS, "call_hours", 3_600_000, _dimensions("calls"))
+
+
 def _dimensions(family: str, **others: str) -> Mapping[str, str]:
     return MappingProxyType({"family": family, **others})
 
 
 UNITS: Final[Mapping[str, Unit]] = MappingProxyType(
-    {unit.name: unit for unit in (*_token_units(), *_other_units())}
+    {unit.name: unit for unit in (*_token_units(), *_other_units(), *_own_units())}
 )
-"""Every unit, by its name."""
+"""Every unit, by its name: those of genai-prices, and the time that a call took."""
 
 UNITS_BY_PRICE_KEY: Final[Mapping[str, Unit]] = MappingProxyType(
     {unit.price_key: unit for unit in UNITS.values()}

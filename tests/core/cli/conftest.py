@@ -52,6 +52,8 @@ class Book:
         usage: Usage | None = None,
         is_repeat: bool = False,
         reason: str = "",
+        provider: str = "openai",
+        price: str = "",
     ) -> None:
         """Append one attempt of a call."""
         self.now_s += 0.001
@@ -61,7 +63,7 @@ class Book:
             run_id=run_id,
             workflow=workflow,
             agent=Agent(name=agent, path=agent),
-            provider="openai",
+            provider=provider,
             model=asked,
             operation="openai.chat",
             is_repeat=is_repeat,
@@ -80,6 +82,7 @@ class Book:
                 of,
                 1_200,
                 reason=reason,
+                price=price,
             )
         )
 

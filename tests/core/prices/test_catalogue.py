@@ -15,7 +15,7 @@ from genai_prices.data_units import unit_data
 
 from bursar import prices
 from bursar.prices.catalogue import TIER_CONTEXTS, compile_model
-from bursar.prices.units import UNITS
+from bursar.prices.units import CALL_MILLISECONDS, UNITS
 from bursar.usage import Usage
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ FIELDS = {
 }
 
 
-OWN = {"web_search_previews"}
+OWN = {"web_search_previews", CALL_MILLISECONDS}
 """Units that genai-prices does not have."""
 
 

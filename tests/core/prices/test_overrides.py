@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from bursar import prices
+from bursar.billing import bill
 from bursar.usage import Usage
+from bursar.wire import Receipt
 
 MILLION = Usage(input_tokens=1_000_000)
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -59,6 +61,90 @@ def test_added_price_bills_every_kind() -> None:
         added.data_version,
         added.row,
     )
+
+
+def test_every_rarer_kind_has_the_price_that_was_declared() -> None:
+    """An hour's cache write, audio and images in and out, and each use of a tool."""
+    prices.add(
+        "acme-7b",
+        input=1,
+        output=2,
+        cache_write=4,
+        cache_write_1h=8,
+        audio=16,
+        audio_output=32,
+        image=64,
+        image_output=128,
+        fees={"web_searches": "$0.01", "code_executions": "0.03"},
+    )
+    usage = Usage(
+        input_tokens=1_000_000,
+        cache_write_tokens=300_000,
+        cache_write_1h_tokens=100_000,
+        output_tokens=1_000_000,
+        other={
+            "input_audio_tokens": 100_000,
+            "input_image_tokens": 100_000,
+            "output_audio_tokens": 100_000,
+            "output_image_tokens": 100_000,
+            "web_searches": 3,
+            "code_executions": 1,
+        },
+    )
+    sent = Decimal("0.5") + 4 * Decimal("0.2") + 8 * Decimal("0.1") + (16 + 64) * Decimal("0.1")
+    answered = 2 * Decimal("0.8") + (32 + 128) * Decimal("0.1")
+
+    assert sent + answered + Decimal("0.06") == cost("acme", "acme-7b", usage)
+
+
+def test_price_by_the_second_counts_milliseconds() -> None:
+    """Tokens cost nothing then, and a request may have a fee besides."""
+    prices.add("llama-local", per_second="$0.0006", request="0.001", longest_s=600)
+    price = prices.price("acme", "llama-local")
+
+    assert (True, 600) == (price.is_by_the_second, price.longest_s)
+    assert 1_000_000 + 1_234 * 600 == price.cost_nanousd(
+        Usage(input_tokens=5, output_tokens=7, other={"call_milliseconds": 1_234})
+    )
+    assert 0 == price.input_rate_most_pico(1_000)
+
+
+def test_free_by_name_needs_no_amounts() -> None:
+    """`free=True` says all; zero without it is refused elsewhere."""
+    prices.add("llama-local", free=True, context=8_192)
+    local = prices.price(None, "llama-local")
+
+    assert (True, 8_192, 0) == (local.is_free, local.context_window, local.cost_nanousd(MILLION))
+
+
+def test_declared_price_holds_for_the_snapshot_that_served() -> None:
+    """The answer names `gpt-4o-2024-08-06`; who declared a price for `gpt-4o` meant that call."""
+    prices.add("gpt-4o", input=7, output=7)
+    receipt = Receipt(usage=MILLION, model="gpt-4o-2024-08-06", finished=True)
+
+    assert 7 * 10**9 == bill(receipt, provider="openai", model="gpt-4o").nanousd
+    prices.add("gpt-4o-2024-08-06", input=8, output=8)
+    assert 8 * 10**9 == bill(receipt, provider="openai", model="gpt-4o").nanousd
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "model"),
+    [
+        (
+            "aws",
+            "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/a1b2",
+            "anthropic.claude-haiku-4-5-20251001-v1:0",
+        ),
+        ("openai", "ft:gpt-4.1-mini-2025-04-14:acme::abc123", "gpt-4.1-mini"),
+        ("azure", "prod-chat", "gpt-4o"),
+    ],
+)
+def test_alias_stands_for_what_no_price_data_can_know(provider: str, name: str, model: str) -> None:
+    """Application profiles, fine-tuned models and deployments have names that their owner knows alone."""
+    assert prices.find_price(provider, name) is None
+    prices.alias(name, model)
+
+    assert prices.price(provider, model) == prices.price(provider, name)
 
 
 def test_parts_without_a_price_cost_what_their_whole_costs() -> None:
@@ -220,6 +306,14 @@ def test_removing_what_was_not_declared_is_an_error() -> None:
         ({"input": 0, "output": 0}, ValueError, r'bursar\.prices\.free\("acme-7b"\)'),
         ({"free": True}, ValueError, "cannot be free and have a price"),
         ({"provider": " "}, ValueError, "provider must have a name"),
+        ({"output": None}, ValueError, "needs an input price and an output price"),
+        ({"cache_write_1h": -1}, ValueError, "cache_write_1h price"),
+        ({"fees": {"web_search": 1}}, ValueError, r"fees: 'web_search' is nothing .* web_searches"),
+        ({"fees": {"web_searches": -1}}, ValueError, r"fees\.web_searches price"),
+        ({"per_second": 1}, ValueError, "by the second and one by the token"),
+        ({"longest_s": 60}, ValueError, "has no per_second"),
+        ({"inptu": 1}, TypeError, "no option inptu; there are audio, "),
+        ({"free": "yes"}, TypeError, "free must be true or false"),
     ],
 )
 def test_bad_declaration_is_refused_with_its_reason(
