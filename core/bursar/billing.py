@@ -49,8 +49,12 @@ def bill(receipt: Receipt, *, provider: str, model: str) -> Bill:
     if receipt.parts:
         return _bill_parts(receipt, provider, served, price)
     cost = price.cost_nanousd(usage, tier=receipt.tier)
+    unpriced = price.unpriced(usage, tier=receipt.tier)
+    if unpriced and not cost:
+        # What was used has no rate here at all.
+        return Bill(None, "unknown", served, usage)
     # A count without a rate costs nothing here, so the sum is only known from below.
-    source: Source = "estimated" if price.unpriced(usage, tier=receipt.tier) else "priced"
+    source: Source = "estimated" if unpriced or receipt.is_estimate else "priced"
     return Bill(cost, source, served, usage, describe(price))
 
 

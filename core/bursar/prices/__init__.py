@@ -24,8 +24,11 @@ from bursar.prices.overrides import add, alias, free, remove, temporary
 from bursar.prices.price import Price, Tier
 from bursar.prices.rates import CacheTime, Modality
 from bursar.prices.tables import PriceRow, describe
+from bursar.prices.units import IMAGE_SIZES, VIDEO_SIZES
 
 __all__ = [
+    "IMAGE_SIZES",
+    "VIDEO_SIZES",
     "CacheTime",
     "Modality",
     "Price",

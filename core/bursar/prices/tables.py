@@ -26,7 +26,7 @@ class PriceRow:
     One line of a price table: the rates of a model at a provider, in one service tier and one band of input.
 
     Attributes:
-        source: `"genai-prices"` or `"override"`.
+        source: `"genai-prices"`, `"bursar"` for a row of our own, or `"override"`.
 
         starts: The first day, in UTC, of these rates; None if they always held.
 
@@ -100,7 +100,7 @@ def _rows(price: Price, *, is_current: bool, ceiling: int | None) -> list[PriceR
             provider=price.provider,
             model=price.model,
             row=price.row,
-            source="override" if price.data_version == "override" else "genai-prices",
+            source={"override": "override", "bursar": "bursar"}.get(price.data_version, "genai-prices"),
             data_version=price.data_version,
             starts=price.starts,
             hours=price.hours,

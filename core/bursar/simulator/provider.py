@@ -10,7 +10,15 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
-from bursar.simulator import anthropic_messages, embeddings, openai_chat, openai_responses, prompts
+from bursar.simulator import (
+    anthropic_messages,
+    embeddings,
+    media,
+    openai_chat,
+    openai_completions,
+    openai_responses,
+    prompts,
+)
 from bursar.simulator.billing import Bill, PriceBook
 from bursar.simulator.errors import WireError, encode, error_body, fault_headers
 from bursar.simulator.exchange import Charge, Exchange, Plan, refusal_body
@@ -30,6 +38,11 @@ if TYPE_CHECKING:
     from bursar.simulator.records import RequestRecord
 
 _CHOICES_MOST: Final = 128
+_USUAL_MODELS: Final[Mapping[str, str]] = {
+    "moderations": "omni-moderation-latest",
+    "image_variations": "dall-e-2",
+    "videos": "sora-2",
+}
 
 # Fields that are objects wherever they are given; checked once, so that nothing below meets another shape.
 _OBJECTS: Final = (
@@ -86,7 +99,8 @@ class Provider:
         """Record a request and return the steps of its answer; the caller must start and finish or close them."""
         path = urlsplit(target).path
         kept = harmless_headers(headers, self.script.headers())
-        parsed = _parse(body)
+        form = media.read_multipart(kept.get("content-type", ""), body)
+        parsed = _parse(body) if form is None else form
         record = self.log.open(
             at=self.settings.clock(),
             method=method,
@@ -173,6 +187,10 @@ class Provider:
         base = Plan(endpoint=route.endpoint, dialect=route.dialect)
         if request.endpoint in ("embeddings", "moderations"):
             return self._vectors(base, route, request, answer, number, with_usage=with_usage)
+        if request.endpoint in media.ENDPOINTS:
+            return media.plan(
+                base, route, request, answer, id_=f"{request.endpoint}_sim{number:08d}", with_usage=with_usage
+            )
         generation = generate(request, answer, self.settings.habits)
         charge = Charge(
             usage=generation.usage,
@@ -182,14 +200,14 @@ class Provider:
         )
         base = replace(base, charge=charge)
         created = int(record.arrived_at.timestamp())
-        if request.endpoint == "chat":
-            id_ = f"chatcmpl-sim{number:08d}"
+        if request.endpoint in ("chat", "completions"):
+            is_chat = request.endpoint == "chat"
+            kind, id_ = (openai_chat, "chatcmpl-sim") if is_chat else (openai_completions, "cmpl-sim")
+            id_ += f"{number:08d}"
             if request.stream:
-                events = openai_chat.events(
-                    request, generation, id_=id_, created=created, with_usage=with_usage
-                )
+                events = kind.events(request, generation, id_=id_, created=created, with_usage=with_usage)
                 return replace(base, events=events)
-            whole = openai_chat.completion(generation, id_=id_, created=created)
+            whole = kind.completion(generation, id_=id_, created=created)
         elif request.endpoint == "responses":
             id_ = f"resp_sim{number:08d}"
             self._remember(id_, generation)
@@ -229,7 +247,8 @@ class Provider:
 
     def _read(self, record: RequestRecord, route: Route, body: dict[str, Any], model: str) -> Request:
         for name in _OBJECTS:
-            if body.get(name) is not None and not isinstance(body[name], dict):
+            is_free_form = route.endpoint in media.ENDPOINTS
+            if body.get(name) is not None and not is_free_form and not isinstance(body[name], dict):
                 msg = f"Invalid type for '{name}': expected an object."
                 raise WireError(400, msg, code="invalid_type", param=name)
         if body.get("tools") is not None:
@@ -244,6 +263,12 @@ class Provider:
                 msg = f"Invalid 'n': integer above maximum value. Expected a value <= {_CHOICES_MOST}."
                 raise WireError(400, msg, code="integer_above_max_value", param="n")
             prompt = prompts.read_chat(model, body)
+        elif route.endpoint == "completions":
+            limit, choices = openai_completions.output_limit(body), openai_completions.answers(body)
+            prompt = openai_completions.read(body)
+        elif route.endpoint in media.ENDPOINTS:
+            media.check(route.endpoint, body)
+            prompt = Prompt(messages=(str(body.get("prompt") or body.get("input") or ""),))
         elif route.dialect == "anthropic":
             anthropic_messages.check(body)
             limit = anthropic_messages.output_limit(body) if route.endpoint == "messages" else None
@@ -264,7 +289,7 @@ class Provider:
             headers=record.headers,
             system=prompt.system,
             messages=prompt.messages,
-            stream=bool(body.get("stream")),
+            stream=body.get("stream") in (True, "true"),
             output_limit=limit,
             choices=choices,
             input_tokens=prompt.tokens,
@@ -272,7 +297,7 @@ class Provider:
         )
 
     def _model(self, route: Route, body: Mapping[str, Any]) -> str:
-        usual = "omni-moderation-latest" if route.endpoint == "moderations" else None
+        usual = _USUAL_MODELS.get(route.endpoint)
         asked = route.deployment or body.get("model") or usual
         if not isinstance(asked, str):
             is_anthropic = route.dialect == "anthropic"

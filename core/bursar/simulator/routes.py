@@ -17,6 +17,14 @@ _AZURE: Final = re.compile(r"/openai/(?:deployments/(?P<deployment>[^/]+)/|v1/)?
 
 _OPENAI_CALLS: Final[Mapping[str, Endpoint]] = {
     "chat/completions": "chat",
+    "completions": "completions",
+    "images/generations": "images",
+    "images/edits": "image_edits",
+    "images/variations": "image_variations",
+    "audio/speech": "speech",
+    "audio/transcriptions": "transcriptions",
+    "audio/translations": "translations",
+    "videos": "videos",
     "responses": "responses",
     "responses/input_tokens": "count_tokens",
     "embeddings": "embeddings",

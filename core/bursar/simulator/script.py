@@ -12,7 +12,22 @@ if TYPE_CHECKING:
     from bursar.simulator.faults import Fault
 
 Endpoint = Literal[
-    "chat", "responses", "embeddings", "messages", "moderations", "count_tokens", "models", "unknown"
+    "chat",
+    "completions",
+    "responses",
+    "embeddings",
+    "messages",
+    "moderations",
+    "count_tokens",
+    "models",
+    "images",
+    "image_edits",
+    "image_variations",
+    "speech",
+    "transcriptions",
+    "translations",
+    "videos",
+    "unknown",
 ]
 
 AGENT_HEADER: Final = "x-agent"

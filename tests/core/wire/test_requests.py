@@ -30,6 +30,17 @@ _TOOL: dict[str, Any] = {
 }
 
 
+_TEXT_KEYS = {
+    "messages": "messages",
+    "chat": "messages",
+    "completions": "prompt",
+    "image": "prompt",
+    "transcriptions": "prompt",
+    "translations": "prompt",
+}
+"""Where a request has its text, by a part of the endpoint's name."""
+
+
 def chat(**fields: object) -> dict[str, Any]:
     """Return a chat request with *fields*."""
     return {"model": "gpt-4o", "messages": _HELLO, **fields}
@@ -82,12 +93,12 @@ class TestOutputLimit:
 
 
 class TestInput:
-    @pytest.mark.parametrize("name", sorted(ENDPOINTS))
+    @pytest.mark.parametrize("name", sorted(set(ENDPOINTS) - {"openai.videos"}))
     def test_ascii_text_counts_its_length(self, name: str) -> None:
-        """One more character of ASCII is one more token at most."""
+        """One more character of ASCII is one more token at most; videos have no tokens."""
+        key = next((key for part, key in _TEXT_KEYS.items() if part in name), "input")
         bounds = [
             ENDPOINTS[name].read_request({"model": "gpt-4o", key: text}).input_tokens_most
-            for key in ["input" if "messages" not in name and "chat" not in name else "messages"]
             for text in ("x" * 10, "x" * 10_010)
         ]
 

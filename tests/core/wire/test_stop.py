@@ -146,7 +146,11 @@ def test_anthropic_client_takes_them() -> None:
     assert ("end_turn", 0) == (final.stop_reason, final.usage.output_tokens)
 
 
-@pytest.mark.parametrize("name", sorted(set(ENDPOINTS) - {"openai.embeddings"}))
+_GRACEFUL = {"anthropic.messages", "openai.chat", "openai.completions", "openai.responses"}
+"""What answers in words: vectors, pictures and sounds cannot say why there is no answer."""
+
+
+@pytest.mark.parametrize("name", sorted(_GRACEFUL))
 def test_a_graceful_answer_used_nothing(name: str) -> None:
     """What is read back from a graceful answer, streamed or not, is finished and used nothing."""
     body = {"model": "m", "stream_options": {"include_usage": True}}
@@ -168,3 +172,10 @@ def test_embeddings_have_no_graceful_answer() -> None:
 
     assert OPENAI_EMBEDDINGS.stop_response(body, _TEXT) is None
     assert OPENAI_EMBEDDINGS.stop_events(body, _TEXT) is None
+
+
+@pytest.mark.parametrize("name", sorted(set(ENDPOINTS) - _GRACEFUL))
+def test_what_answers_in_no_words_has_no_graceful_answer(name: str) -> None:
+    """A made-up picture, sound or vector would be worse than an exception."""
+    assert ENDPOINTS[name].stop_response({"model": "m"}, _TEXT) is None
+    assert ENDPOINTS[name].stop_events({"model": "m"}, _TEXT) is None
