@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bursar.clients.answer import AnswerReader
 from bursar.clients.bodies import body_of, with_body
 from bursar.clients.transport import http_package, read_through
-from bursar.clients.unmetered import unmetered_plan
+from bursar.clients.unmetered import never, unmetered_plan
 from bursar.dropped import dropped
 from bursar.meter import Meter, Observer, plan_request
 from bursar.scope import current_meter
@@ -18,13 +18,15 @@ from bursar.wire import Receipt, Unmetered
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bursar.clients.followed import Followed
     from bursar.clients.sdk import Sdk
     from bursar.errors import BudgetExceeded
-    from bursar.meter import Held
-    from bursar.payer import Payer
+    from bursar.meter import Held, Plan
+    from bursar.payer import Booking, Payer
     from bursar.wire import Endpoint
 
-current_call: Final[ContextVar[GuardedCall | None]] = ContextVar("bursar_guarded_call", default=None)
+
+current_call: Final[ContextVar[Followed | None]] = ContextVar("bursar_guarded_call", default=None)
 """The call that the SDK is making in this context, for the hooks below its choke point."""
 
 _NEVER_SENT: Final = frozenset(
@@ -55,6 +57,7 @@ class GuardedCall:
         self._options = options
         self._body: Mapping[str, Any] = body_of(options)
         self._host = str(client.base_url.host)
+        self._base_url = str(client.base_url)
         self._attempts = 0
         self._sent_body = self._body
         self._failure: tuple[bool, str] | None = None
@@ -72,26 +75,23 @@ class GuardedCall:
             found = Unmetered(
                 str(options.url), "its body is no JSON object that can be read before it is sent"
             )
-        if isinstance(found, Unmetered):
-            model = self._body.get("model")
-            plan = unmetered_plan(
-                found,
-                booking,
-                provider=sdk.provider(client),
-                model=model if isinstance(model, str) else "",
-                is_async=sdk.is_async,
-            )
-        else:
-            plan = plan_request(
-                found,
-                self._body,
-                **booking._asdict(),
-                provider=sdk.provider(client),
-                can_shrink=self._can_shrink,
-                is_async=sdk.is_async,
-            )
+        plan = self._plan(found, booking, provider=sdk.provider(client), is_async=sdk.is_async)
         self._ask = plan.ask
         self.meter = Meter(plan)
+
+    def _plan(self, found: Endpoint | Unmetered, booking: Booking, *, provider: str, is_async: bool) -> Plan:
+        if isinstance(found, Unmetered):
+            model = self._body.get("model")
+            name = model if isinstance(model, str) else ""
+            return unmetered_plan(found, booking, provider=provider, model=name, is_async=is_async)
+        return plan_request(
+            found,
+            self._body,
+            **booking._asdict(),
+            provider=provider,
+            can_shrink=self._can_shrink,
+            is_async=is_async,
+        )
 
     def reserve(self) -> Any:
         """Hold the bound of the call, and return the options to send it with."""
@@ -127,7 +127,7 @@ class GuardedCall:
         if isinstance(self.meter, Meter):
             # It is built already, and can be changed no more.
             ask = self._ask if self.endpoint is None else self.endpoint.read_request(self._sent_body)
-            plan = replace(self.meter.plan, ask=ask, can_downgrade=False, can_shrink=_never)
+            plan = replace(self.meter.plan, ask=ask, can_downgrade=False, can_shrink=never)
             self.meter = Meter(plan)
         return self.meter
 
@@ -230,12 +230,6 @@ class GuardedCall:
             self.endpoint.with_output_limit(self._body, tokens, model=self._ask.model, host=self._host)
             is not None
         )
-
-
-def _never(tokens: int) -> bool:
-    """Tell that a request cannot be shortened any more, to whatever number of tokens."""
-    del tokens
-    return False
 
 
 def _failure_of_status(status: int) -> tuple[bool, str]:

@@ -16,6 +16,7 @@ import sys
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from bursar.clients.batches import batch_call
 from bursar.clients.call import GuardedCall, current_call
 from bursar.clients.transport import let_go_when_dropped
 from bursar.clients.websockets import shut_sockets
@@ -23,6 +24,7 @@ from bursar.errors import BudgetExceeded
 from bursar.wire import Free, endpoint_of
 
 if TYPE_CHECKING:
+    from bursar.clients.followed import Followed
     from bursar.clients.sdk import Sdk
     from bursar.payer import Payer
 
@@ -96,9 +98,11 @@ class _Guard(SdkClient):
 
     with_options = copy
 
-    def _bursar_call(self, options: Any) -> GuardedCall | None:
+    def _bursar_call(self, options: Any) -> Followed | None:
         """Return the call to follow, or None where it costs nothing."""
         found = endpoint_of(options.method, options.url)
+        if (batch := batch_call(self, self._bursar_sdk, self.bursar, options, found)) is not None:
+            return batch
         if isinstance(found, Free):
             return None
         return GuardedCall(self, self._bursar_sdk, self.bursar, options, found)

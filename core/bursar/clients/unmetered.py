@@ -34,12 +34,13 @@ def unmetered_plan(
         provider=provider,
         operation=found.name,
         ask=Ask(model=model, input_tokens_most=0, generates=False),
-        can_shrink=_never,
+        can_shrink=never,
         is_async=is_async,
         is_metered=False,
     )
 
 
-def _never(tokens: int) -> bool:
+def never(tokens: int) -> bool:
+    """Tell that a request cannot be shortened, to whatever number of tokens."""
     del tokens
     return False

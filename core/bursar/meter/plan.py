@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bursar.bound import Bound
     from bursar.entry import Agent
     from bursar.run import PayChain, Run
     from bursar.wire import Ask
@@ -40,6 +41,8 @@ class Plan:
 
         can_shrink: Whether the adapter can lower the output limit to this many tokens.
 
+        fixed_bound: The bound, where it is worked out elsewhere, as that of a batch is the sum of many.
+
         is_metered: Whether what the call costs can be known; if not, its cost is entered as unknown.
 
         is_sent_at_once: Whether nothing lies between the hold and the request, so that no step of its own need mark
@@ -59,6 +62,7 @@ class Plan:
     count_input: Callable[[], int | None] = field(default=_no_count)
     can_downgrade: bool = True
     can_shrink: Callable[[int], bool] = field(default=lambda _: True)
+    fixed_bound: Bound | None = None
     is_metered: bool = True
     is_sent_at_once: bool = True
     is_async: bool = False

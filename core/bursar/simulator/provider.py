@@ -19,6 +19,7 @@ from bursar.simulator import (
     openai_responses,
     prompts,
 )
+from bursar.simulator.batches import Batches
 from bursar.simulator.billing import Bill, PriceBook
 from bursar.simulator.errors import WireError, encode, error_body, fault_headers
 from bursar.simulator.exchange import Charge, Exchange, Plan, refusal_body
@@ -82,6 +83,7 @@ class Provider:
         self.bill = Bill()
         self.log = RequestLog(settings.keep_requests)
         self.failures: list[Exception] = []
+        self._batches = Batches(self)
         self._lock = Lock()
         self._faults = deque(faults)
         self._ids = count(1)
@@ -111,15 +113,15 @@ class Provider:
         retries = kept.get("x-stainless-retry-count", "")
         record.attempt = 1 + (int(retries) if retries.isdecimal() else 0)
         route = find_route(method, path, speaks_anthropic="anthropic-version" in kept)
-        return self._steps(record, route, parsed)
+        return self._steps(record, route, parsed, body)
 
     def _steps(
-        self, record: RequestRecord, route: Route, body: dict[str, Any] | None
+        self, record: RequestRecord, route: Route, body: dict[str, Any] | None, raw: bytes
     ) -> Generator[Step, None, None]:
         exchange = Exchange(record, pay=self._pay, bill_aborted=self.settings.bill_aborted)
         try:
             try:
-                plan = self._plan(record, route, body)
+                plan = self._plan(record, route, body, raw)
             except WireError as error:
                 plan = _refusal(route, error.status, error.body(route.dialect))
             except Exception as error:  # noqa: BLE001 - a user's function may raise anything; kept and raised at the end
@@ -133,18 +135,20 @@ class Provider:
         finally:
             self.log.close(record)
 
-    def _plan(self, record: RequestRecord, route: Route, body: dict[str, Any] | None) -> Plan:
+    def _plan(self, record: RequestRecord, route: Route, body: dict[str, Any] | None, raw: bytes) -> Plan:
         if route.endpoint == "unknown":
             msg = f"Unknown request URL: {record.method} {record.path}."
             raise WireError(404, msg, code="unknown_url")
         if route.endpoint == "models":
             return self._models(route)
+        if route.endpoint == "batches":
+            return self._batches.plan(record, route, body, raw)
         if body is None:
             msg = "We could not parse the JSON body of your request."
             raise WireError(400, msg)
-        model = self._model(route, body)
+        model = self.model_of(route, body)
         record.model = model
-        request = self._read(record, route, body, model)
+        request = self.read(record, route, body, model)
         if route.endpoint == "count_tokens":
             counted: dict[str, Any] = {"input_tokens": request.input_tokens}
             if route.dialect == "openai":
@@ -245,7 +249,8 @@ class Provider:
             whole = embeddings.moderations(model, inputs, id_=f"modr-sim{number:08d}")
         return replace(base, body=encode(whole))
 
-    def _read(self, record: RequestRecord, route: Route, body: dict[str, Any], model: str) -> Request:
+    def read(self, record: RequestRecord, route: Route, body: dict[str, Any], model: str) -> Request:
+        """Return what the simulator understands of *body*, or refuse it as the provider would."""
         for name in _OBJECTS:
             is_free_form = route.endpoint in media.ENDPOINTS
             if body.get(name) is not None and not is_free_form and not isinstance(body[name], dict):
@@ -296,7 +301,8 @@ class Provider:
             attempt=record.attempt,
         )
 
-    def _model(self, route: Route, body: Mapping[str, Any]) -> str:
+    def model_of(self, route: Route, body: Mapping[str, Any]) -> str:
+        """Return the model that *body* asks for, or refuse it as the provider would."""
         usual = _USUAL_MODELS.get(route.endpoint)
         asked = route.deployment or body.get("model") or usual
         if not isinstance(asked, str):

@@ -69,14 +69,19 @@ def find_route(method: str, path: str, *, speaks_anthropic: bool) -> Route:
             item=item,
         )
     call = path.removeprefix("/v1/")
-    if call in _ANTHROPIC_CALLS or speaks_anthropic:
+    if call in _ANTHROPIC_CALLS or call.startswith("messages/") or speaks_anthropic:
         endpoint, item = _find(method, call, _ANTHROPIC_CALLS)
         return Route(endpoint=endpoint, dialect="anthropic", provider="anthropic", item=item)
     endpoint, item = _find(method, call, _OPENAI_CALLS)
     return Route(endpoint=endpoint, dialect="openai", provider="openai", item=item)
 
 
+_BATCHES: Final = re.compile(r"(?:messages/)?batches(?:/[^/]+(?:/results)?)?|files(?:/[^/]+/content)?")
+
+
 def _find(method: str, call: str, calls: Mapping[str, Endpoint]) -> tuple[Endpoint, str | None]:
+    if _BATCHES.fullmatch(call):
+        return "batches", None
     if method == "POST":
         return calls.get(call, "unknown"), None
     if method == "GET" and (call == "models" or call.startswith("models/")):

@@ -27,6 +27,7 @@ Endpoint = Literal[
     "transcriptions",
     "translations",
     "videos",
+    "batches",
     "unknown",
 ]
 
