@@ -88,7 +88,7 @@ class GuardedCall:
             found,
             self._body,
             **booking._asdict(),
-            provider=provider,
+            provider=found.billed_by(provider),
             can_shrink=self._can_shrink,
             is_async=is_async,
         )

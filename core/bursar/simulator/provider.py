@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from bursar.simulator import (
     anthropic_messages,
+    decisions,
     embeddings,
     media,
     openai_chat,
@@ -189,7 +190,7 @@ class Provider:
     ) -> Plan:
         number = next(self._ids)
         base = Plan(endpoint=route.endpoint, dialect=route.dialect)
-        if request.endpoint in ("embeddings", "moderations"):
+        if request.endpoint in ("embeddings", "moderations", "decisions"):
             return self._vectors(base, route, request, answer, number, with_usage=with_usage)
         if request.endpoint in media.ENDPOINTS:
             return media.plan(
@@ -235,6 +236,10 @@ class Provider:
         self, base: Plan, route: Route, request: Request, answer: Answer, number: int, *, with_usage: bool
     ) -> Plan:
         model = answer.model or request.model
+        if request.endpoint == "decisions":
+            whole, usage = decisions.decision(model, request.body)
+            charge = Charge(usage=usage, model=model, provider=decisions.PROVIDER, context={})
+            return replace(base, charge=charge, body=encode(whole))
         inputs = prompts.embedding_inputs(request.body.get("input"))
         tokens = request.input_tokens if answer.input_tokens is None else answer.input_tokens
         if request.endpoint == "embeddings":
@@ -271,6 +276,8 @@ class Provider:
         elif route.endpoint == "completions":
             limit, choices = openai_completions.output_limit(body), openai_completions.answers(body)
             prompt = openai_completions.read(body)
+        elif route.endpoint == "decisions":
+            prompt = Prompt(messages=(str(body.get("input")),))
         elif route.endpoint in media.ENDPOINTS:
             media.check(route.endpoint, body)
             prompt = Prompt(messages=(str(body.get("prompt") or body.get("input") or ""),))

@@ -25,6 +25,7 @@ _OPENAI_CALLS: Final[Mapping[str, Endpoint]] = {
     "audio/transcriptions": "transcriptions",
     "audio/translations": "translations",
     "videos": "videos",
+    "decisions": "decisions",
     "responses": "responses",
     "responses/input_tokens": "count_tokens",
     "embeddings": "embeddings",

@@ -27,6 +27,7 @@ Endpoint = Literal[
     "transcriptions",
     "translations",
     "videos",
+    "decisions",
     "batches",
     "unknown",
 ]

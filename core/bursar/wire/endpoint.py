@@ -54,6 +54,10 @@ class Endpoint(ABC):
     name: str
     is_billed_whole: bool = False
 
+    def billed_by(self, provider: str) -> str:
+        """Return under which name a price book has the rates of this endpoint, at *provider*."""
+        return provider
+
     @abstractmethod
     def read_request(self, body: Json) -> Ask:
         """Return what *body* asks for.  One visit per node of it, nothing per character of ASCII text."""

@@ -12,6 +12,7 @@ from bursar.wire.free_routes import ADMINISTRATION, READS, WRITES
 from bursar.wire.openai_audio import OpenAISpeech, OpenAITranscription
 from bursar.wire.openai_chat import OpenAIChat
 from bursar.wire.openai_completions import OpenAICompletions
+from bursar.wire.openai_decisions import OpenAIDecisions
 from bursar.wire.openai_embeddings import OpenAIEmbeddings
 from bursar.wire.openai_images import OpenAIImages
 from bursar.wire.openai_responses import OpenAIResponses
@@ -30,6 +31,7 @@ OPENAI_SPEECH: Final = OpenAISpeech()
 OPENAI_TRANSCRIPTIONS: Final = OpenAITranscription("openai.transcriptions")
 OPENAI_TRANSLATIONS: Final = OpenAITranscription("openai.translations")
 OPENAI_VIDEOS: Final = OpenAIVideos()
+OPENAI_DECISIONS: Final = OpenAIDecisions()
 
 ENDPOINTS: Final[dict[str, Endpoint]] = {
     endpoint.name: endpoint
@@ -46,6 +48,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
         OPENAI_TRANSCRIPTIONS,
         OPENAI_TRANSLATIONS,
         OPENAI_VIDEOS,
+        OPENAI_DECISIONS,
     )
 }
 """Every endpoint that is metered, by name."""
@@ -70,6 +73,7 @@ _METERED: Final[tuple[tuple[str, Endpoint], ...]] = (
     (r"audio/transcriptions", OPENAI_TRANSCRIPTIONS),
     (r"audio/translations", OPENAI_TRANSLATIONS),
     (r"videos", OPENAI_VIDEOS),
+    (r"decisions", OPENAI_DECISIONS),
 )
 _UNMETERED: Final = (
     (r"images/.*", "this way to make images is not known"),
@@ -98,7 +102,6 @@ _UNMETERED: Final = (
     (r"evals/{}/runs", "an eval runs models over data that is not in the request"),
     (r"chatkit/sessions", "a session is paid by whoever talks to it, past this client"),
     (r"content_provenance_checks", "what a check costs is not stated"),
-    (r"decisions", "how its questions are billed is not stated"),
     (
         r"agents/(sessions(/{}/events)?|automations(/{}/(invocations|resume))?|environments(/{}/files)?)",
         "an agent that the provider runs works for as long as it likes",

@@ -42,6 +42,7 @@ from bursar.wire import (
         ("/v1/audio/transcriptions", ENDPOINTS["openai.transcriptions"]),
         ("/openai/deployments/whisper/audio/translations", ENDPOINTS["openai.translations"]),
         ("/v1/videos", ENDPOINTS["openai.videos"]),
+        ("/v1/decisions", ENDPOINTS["openai.decisions"]),
         ("/v1/messages", ANTHROPIC_MESSAGES),
         ("/v1/messages?beta=true", ANTHROPIC_MESSAGES),
         ("https://api.anthropic.com/v1/messages", ANTHROPIC_MESSAGES),
