@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from bursar.store import Store
     from bursar.wire import Receipt
 
+_READABLE_S: Final = 31 * 86_400.0
+"""Providers keep results for 29 or 30 days."""
+_ENTRIES_MOST: Final = 1_000_000
 _lock: Final = threading.RLock()
 """So that two readers of one process do not both find nothing booked; two processes may, and book one hold once."""
 
@@ -86,7 +89,7 @@ def _find(store: Store, batch_id: str) -> tuple[Entry | None, bool]:
     """Return the entry that says what is held for a batch, and whether its results are booked already."""
     note: Entry | None = None
     ids: set[str] = set()
-    for entry in store.entries(Where()):
+    for entry in store.entries(Where(since_s=store.now() - _READABLE_S), most=_ENTRIES_MOST):
         if entry.reason.startswith(note_of(batch_id)):
             note = entry
         if entry.reason == _results(batch_id):

@@ -105,7 +105,7 @@ _memory: Final = _Memory()
 
 
 def batch_call(
-    client: Any, sdk: Sdk, payer: Payer, options: Any, found: Endpoint | Free | Unmetered
+    client: Any, sdk: Sdk, payer: Payer, options: Any, found: Free | Unmetered
 ) -> BatchCreation | BatchWatch | None:
     """Return the call to follow where *options* create a batch, or read what one left, else None."""
     method = options.method.upper()

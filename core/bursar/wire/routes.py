@@ -193,6 +193,7 @@ def matched_part(method: str, path: str) -> str:
     return "" if found is None else bare[found[0] :]
 
 
+@lru_cache(maxsize=1024)
 def _match(bare: str, reads: bool) -> tuple[int, _Answer] | None:
     """Return the rule that names most of *bare*, and where that begins: files of a vector store are not files."""
     rules = _reading_rules() if reads else _writing_rules()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
@@ -28,10 +29,17 @@ class Upload:
         size: In bytes; None where the file is a stream that cannot be measured.
 
         head: Its first 64 KiB; not shown, as it is the user's.
+
+        mark: A checksum of these, so that a repeated request is known by its files too.
     """
 
     size: int | None
     head: bytes = field(repr=False)
+    mark: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out what tells one file from another of the same size."""
+        object.__setattr__(self, "mark", zlib.crc32(self.head))
 
 
 @dataclass(frozen=True, slots=True)
