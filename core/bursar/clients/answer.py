@@ -150,8 +150,11 @@ class AnswerReader:
         elif cut in (None, "closed") and receipt.finished:
             # Some SDK versions close a stream at its end mark, without reading on to the end of its bytes.
             self._meter.estimate(receipt, self._output_tokens())
-        elif not self._events or self._endpoint.is_billed_whole:
-            self._meter.abort(receipt, None, reason=cut or ("cut" if self._events else "empty"))
+        elif self._endpoint.is_billed_whole and self._events:
+            # What was stated so far is of a part, and all of it is billed.
+            self._meter.abort(Receipt(model=receipt.model), None, reason=cut or "cut")
+        elif not self._events:
+            self._meter.abort(receipt, None, reason=cut or "empty")
         else:
             self._meter.abort(receipt, self._output_tokens(), reason=cut or "cut")
 

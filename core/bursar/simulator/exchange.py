@@ -79,6 +79,8 @@ class Plan:
 
         content_type: What it is, where it is not JSON.
 
+        is_billed_whole: Whether a stream that is left, or ends in an error, is billed as if it had come to its end.
+
         events: The stream.
     """
 
@@ -88,6 +90,7 @@ class Plan:
     headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     body: bytes = b""
     content_type: str | None = None
+    is_billed_whole: bool = False
     events: Iterator[Event] | None = None
     charge: Charge | None = None
     latency_s: float = 0.0
@@ -192,6 +195,8 @@ class Exchange:
         if self._is_billed or plan.charge is None:
             return
         self._is_billed = True
+        if billed == "generated" and plan.is_billed_whole:
+            billed = "all"
         self._record.billed = billed
         if billed == "nothing":
             return

@@ -72,13 +72,9 @@ def plan(base: Plan, route: Route, request: Request, answer: Answer, *, id_: str
     kinds = {"speech": _speech, "transcriptions": _heard, "translations": _heard, "videos": _video}
     made = kinds.get(request.endpoint, _images)
     model = answer.model or request.model
-    return made(
-        replace(base, charge=_charge(route, model, Usage())), request, answer, id_=id_, with_usage=with_usage
-    )
-
-
-def _charge(route: Route, model: str, usage: Usage) -> Charge:
-    return Charge(usage=usage, model=model, provider=route.provider, context={})
+    charge = Charge(usage=Usage(), model=model, provider=route.provider, context={})
+    base = replace(base, charge=charge, is_billed_whole=True)
+    return made(base, request, answer, id_=id_, with_usage=with_usage)
 
 
 def _billed(base: Plan, usage: Usage) -> Plan:
@@ -141,9 +137,13 @@ def _image_events(
     for index in range(int(body.get("partial_images") or 0)):
         partial = {"type": f"{kind}.partial_image", **head, "partial_image_index": index}
         yield Event(named(partial), each)
-    usage = _tokens(Usage(input_tokens=sum(inputs), output_tokens=each), *inputs)
-    whole = {"type": f"{kind}.completed", **head} | ({"usage": usage} if with_usage else {})
-    yield Event(named(whole), each, ends=True)
+    many = int(body.get("n") or 1)
+    for index in range(many):
+        # The input is stated once, as it is billed once.
+        shown, told = (0, 0) if index else inputs
+        usage = _tokens(Usage(input_tokens=shown + told, output_tokens=each), shown, told)
+        whole = {"type": f"{kind}.completed", **head} | ({"usage": usage} if with_usage else {})
+        yield Event(named(whole), each * (index + 1), ends=index == many - 1)
 
 
 def _speech(base: Plan, request: Request, answer: Answer, *, id_: str, with_usage: bool) -> Plan:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
+from bursar.prices.lookup import resolve_alias
 from bursar.tokens import count_tokens
 from bursar.usage import Usage
 from bursar.wire.ask import Ask
@@ -188,8 +189,12 @@ def _audio_in(body: Json) -> Upload | None:
 
 
 def _bills_tokens(model: str) -> bool:
-    """Whether OpenAI bills *model* by the token: those built on gpt-4o; `gpt-transcribe` has a price per hour."""
-    return re.match(r"(?:.*/)?gpt-4o", model) is not None
+    """
+    Whether *model*, or what it stands for, is billed by the token: what is built on gpt-4o.
+
+    `gpt-transcribe` has a price per hour.
+    """
+    return re.match(r"(?:.*/)?gpt-4o", resolve_alias(None, model)[1]) is not None
 
 
 def _read_usage(usage: Json) -> Usage | None:

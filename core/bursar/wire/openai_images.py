@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bursar.prices import IMAGE_SIZES
+from bursar.prices.lookup import resolve_alias
 from bursar.usage import Usage
 from bursar.wire.ask import Ask
 from bursar.wire.endpoint import Endpoint
@@ -72,10 +73,11 @@ class OpenAIImages(Endpoint):
         model's tokens for an image are not published, at its declared output limit, else at a million.
         """
         model = text_at(body, "model") or self._default_model
+        meant = _meant(model)
         images = max(number_at(body, "n"), 1)
         inputs = sum(_inputs(body, key) for key in ("image", "images", "mask", "markup"))
-        input_images = inputs * _first(_TOKENS_PER_INPUT, model, _TOKENS_PER_INPUT_UNKNOWN)
-        tokens = self._output_tokens(body, model)
+        input_images = inputs * _first(_TOKENS_PER_INPUT, meant, _TOKENS_PER_INPUT_UNKNOWN)
+        tokens = self._output_tokens(body, meant)
         return Ask(
             model=model,
             stream=asks_stream(body),
@@ -178,8 +180,13 @@ def _piece(body: Json) -> str:
     return f"{_IMAGES_KEY}_{quality}{turned}"
 
 
+def _meant(model: str) -> str:
+    """Return the model that a deployment of any name stands for, where that was declared."""
+    return resolve_alias(None, model)[1]
+
+
 def _bills_tokens(model: str) -> bool:
-    return re.match(r"(?:.*/)?(?:chat)?gpt-", model) is not None
+    return re.match(r"(?:.*/)?(?:chat)?gpt-", _meant(model)) is not None
 
 
 def _unbounded(body: Json) -> str | None:

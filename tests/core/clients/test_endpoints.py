@@ -16,7 +16,7 @@ from typing import Any
 import openai
 import pytest
 
-from bursar import Budget, BudgetExceeded, UnmeteredEndpoint, guard
+from bursar import Budget, BudgetExceeded, UnmeteredEndpoint, guard, prices
 from bursar.entry import Entry
 from bursar.money import to_usd
 from bursar.simulator import Fault
@@ -58,6 +58,7 @@ _DOORS: dict[str, Door] = {
     "image streamed": lambda c: c.images.generate(
         model="gpt-image-1.5", prompt="a cat", stream=True, partial_images=3, quality="high"
     ),
+    "images streamed": lambda c: c.images.generate(model="gpt-image-1.5", prompt="a cat", stream=True, n=3),
     "image by the piece": lambda c: c.images.generate(model="dall-e-3", prompt="a cat"),
     "images by the piece": lambda c: c.images.generate(
         model="dall-e-2", prompt="a cat", n=4, size="256x256", response_format="b64_json"
@@ -227,6 +228,47 @@ class TestImages:
         assert entry.bound_nanousd == entry.cost_nanousd
         assert stage.sim.wait_idle()
         assert stage.sim.bill.total_nanousd <= (entry.cost_nanousd or 0)
+
+    def test_stream_left_before_its_last_image_is_paid_in_full(self, stage: Stage) -> None:
+        """The usage of the first of three images is not that of all."""
+        client = stage.guard(stage.openai)
+        with client.images.generate(model="gpt-image-1.5", prompt="a cat", stream=True, n=3) as stream:
+            assert "image_generation.completed" == next(iter(stream)).type
+
+        entry = only(stage)
+        assert ("aborted", entry.bound_nanousd) == (entry.status, entry.cost_nanousd)
+        assert stage.sim.wait_idle()
+        assert 0 < stage.sim.bill.total_nanousd <= entry.bound_nanousd
+
+    @pytest.mark.parametrize("fault", [Fault.cut(after_events=1), Fault.error_event(after_events=1)])
+    def test_a_stream_that_breaks_is_paid_in_full(self, stage: Stage, fault: Fault) -> None:
+        """Nobody says what an image was billed that never came: its bound."""
+        stage.sim.fail_next(fault)
+        stream = stage.guard(stage.openai).images.generate(
+            model="gpt-image-1.5", prompt="a cat", stream=True, partial_images=2
+        )
+        with pytest.raises(Exception):  # noqa: B017, PT011 (of the SDK's or of its HTTP package)
+            list(stream)
+
+        entry = only(stage)
+        assert ("aborted", "bound") == (entry.status, entry.source)
+        assert stage.sim.bill.total_nanousd <= (entry.cost_nanousd or 0)
+
+    def test_deployments_are_what_they_stand_for(self, start: Start) -> None:
+        """An alias has the bound of its model, and not that of a model nobody knows."""
+        stage = start(deployments={"draw": "gpt-image-1.5"})
+        with (
+            prices.temporary(),
+            openai.AzureOpenAI(
+                azure_endpoint=stage.sim.azure_endpoint, api_key="k", api_version="2025-04-01-preview"
+            ) as azure,
+        ):
+            prices.alias("draw", "gpt-image-1.5")
+            stage.guard(azure).images.generate(model="draw", prompt="a cat")
+
+        entry = only(stage)
+        assert stage.sim.bill.total_nanousd == entry.cost_nanousd
+        assert entry.bound_nanousd < 1_000_000_000
 
     def test_tokens_that_are_not_stated_are_booked_at_the_bound(self, stage: Stage) -> None:
         """A model that bills tokens and states none is unknown, never free."""
