@@ -30,8 +30,9 @@ from bursar.clients.bodies import file_content, files_of
 from bursar.clients.call import GuardedCall
 from bursar.clients.transport import read_through
 from bursar.clients.unmetered import never, unmetered_plan
-from bursar.errors import UnknownPrice, UnmeteredEndpoint
+from bursar.errors import ReservationConflict, StoreError, UnknownPrice, UnmeteredEndpoint
 from bursar.meter import Meter, Plan
+from bursar.policy import logger
 from bursar.prices import find_price
 from bursar.reservation import Shrink
 from bursar.wire import Ask, Free, Unmetered
@@ -215,7 +216,16 @@ class BatchWatch:
             read_through(response, _Whole(self))
 
     def take(self, content: bytes) -> None:
-        """Look at the whole of what came."""
+        """Look at the whole of what came; the caller has it, whatever becomes of the booking."""
+        try:
+            self._take(content)
+        except (StoreError, ReservationConflict) as error:
+            logger.error(
+                "the results of a batch are not booked (%s); what is held for it counts until they are read again",
+                error,
+            )
+
+    def _take(self, content: bytes) -> None:
         if self._match is None:
             self._take_upload(content)
         elif (file_id := self._match["file"]) is not None:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
-from bursar import Budget, BudgetExceeded, UnmeteredEndpoint, guard
+from bursar import Budget, BudgetExceeded, StoreError, UnmeteredEndpoint, guard
+from bursar.entry import Entry
 from bursar.simulator import Simulator
 from bursar.store import Where
 from bursar.stores.memory import MemoryStore
@@ -192,6 +195,43 @@ class TestOpenAI:
 
         assert stage.sim.bill.total == client.bursar.spent
         assert [True] == [entry.is_late for entry in store.entries(Where()) if entry.cost_nanousd]
+
+    def test_results_arrive_though_the_store_does_not_answer(
+        self, stage: Stage, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The caller has his results, and is told; reading them again books them."""
+
+        class Moody(MemoryStore):
+            is_down = False
+
+            def entries(self, where: Where, *, most: int = 10_000) -> Iterable[Entry]:
+                if self.is_down:
+                    msg = "the store does not answer"
+                    raise StoreError(msg)
+                return super().entries(where, most=most)
+
+        store = Moody()
+        client = guard(stage.openai, Budget(10, store=store), label="writer")
+        batch = create(client)
+        held = client.bursar.reserved
+        store.is_down = True
+        assert 3 == len(results(client, batch).splitlines())
+        assert (held, 0) == (client.bursar.reserved, client.bursar.spent)
+        assert "not booked" in caplog.text
+        store.is_down = False
+        results(client, batch)
+
+        assert stage.sim.bill.total == client.bursar.spent
+
+    def test_many_readers_book_once(self, stage: Stage) -> None:
+        """Threads that read the same results at once book them once."""
+        client = stage.guard(stage.openai)
+        batch = create(client)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: results(client, batch), range(16)))
+
+        assert stage.sim.bill.total == client.bursar.spent
+        assert client.bursar.reserved == 0
 
     def test_other_files_are_let_be(self, stage: Stage) -> None:
         """A file that is no batch's output is read as ever, and not entered."""
