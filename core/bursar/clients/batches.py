@@ -14,6 +14,9 @@ Batches: created now, answered within a day at batch rates, and billed for what 
   rather than too little.
 - A batch that failed, or ended without an answer, gives its hold back when it is retrieved.
 - Results of a batch that nobody created by bursar are booked to who reads them first.
+- One entry stands for all requests of a batch; where they went to several models, it names them all.
+- A store in memory forgets what is held for which batch after 10,000 further entries, and other stores after 31 days;
+  results that are read later are booked beside the hold.
 """
 
 from __future__ import annotations

@@ -24,9 +24,8 @@ def unmetered_plan(
     """
     if booking.chain.limits_money or booking.chain.limits_tokens:
         msg = (
-            f'"{found.name}" was not called: {found.reason}, so that it is not metered, and a budget in dollars or '
-            "tokens cannot be kept for it. Call it with a client that is not guarded, and book what it cost with "
-            "run.record(...)"
+            f'"{found.name}" was not called: {found.reason}. A budget in dollars or tokens cannot be kept for what is '
+            "not metered. Call it with a client that is not guarded, and book what it cost with run.record(...)"
         )
         raise UnmeteredEndpoint(msg)
     return Plan(

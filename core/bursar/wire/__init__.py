@@ -5,11 +5,12 @@ One module per format does both sides; `endpoint_of` finds it.  Nothing here kno
 library, and nothing is kept.
 
 ```text
-routes            method and path -> Endpoint | Free | Unmetered
+routes            method and path -> Endpoint | Free | Unmetered; what is free is written out in free_routes
 endpoint          the shape of them all
 openai_chat       openai_responses     openai_embeddings     anthropic_messages
+openai_images     openai_audio         openai_videos         openai_completions     openai_decisions
 openai_common     weigh                media                 fingerprint
-ask               receipt              fields
+ask               receipt              fields                uploads                batches
 ```
 """
 
