@@ -61,7 +61,11 @@ def bill(
     if receipt.usage is None or price is None:
         return Bill(None, "unknown", served, usage)
     cost = price.cost_nanousd(usage, tier=receipt.tier)
-    return Bill(cost, _source(price, usage, receipt.tier), served, usage, price.provenance(tier=receipt.tier))
+    if not cost and price.unpriced(usage, tier=receipt.tier):
+        # What was used has no rate here at all.
+        return Bill(None, "unknown", served, usage)
+    source = "estimated" if receipt.is_estimate else _source(price, usage, receipt.tier)
+    return Bill(cost, source, served, usage, price.provenance(tier=receipt.tier))
 
 
 def bill_time(price: Price, usage: Usage, duration_ms: int, *, model: str) -> Bill:

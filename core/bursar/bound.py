@@ -96,6 +96,8 @@ def bound(
     price = find_price(provider, model)
     window = price.context_window if price is not None else None
     tokens = input_tokens if input_tokens is not None else _input_tokens(ask, window, model, is_limited)
+    if price is not None and ask.pieces and not price.has_token_rates:
+        return _bound_by_piece(ask, price, model, is_limited=is_limited)
     most = _output_tokens(ask, price, provider, model)
     output_tokens = ask.choices if ask.generates else 0
     fixed, output = (0, 0) if price is None else _rates(ask, price, provider, tokens, is_limited)
@@ -112,13 +114,28 @@ def bound(
     return Bound(model, price, shrink, tokens)
 
 
+def _bound_by_piece(ask: Ask, price: Price, model: str, *, is_limited: bool) -> Bound:
+    """Return the bound of a call to a model that has no tokens: it bills characters, seconds or images."""
+    if is_limited and ask.unbounded is not None:
+        raise _unbounded(model, ask.unbounded)
+    fixed = price.pieces_pico(ask.pieces, tier=ask.tier)
+    if fixed is None and is_limited:
+        what = ", ".join(ask.pieces)
+        raise _unbounded(model, f"its price has no rate for {what}")
+    fixed = (fixed or 0) + (price.fee_pico("requests", tier=ask.tier) or 0)
+    return Bound(model, price, Shrink(fixed, 0, 0, 0, 0, 0), 0)
+
+
+def _unbounded(model: str, why: str) -> UnmeteredEndpoint:
+    return UnmeteredEndpoint(f'this call to "{model}" was not sent: it cannot be bounded, because {why}')
+
+
 def _input_tokens(ask: Ask, context_window: int | None, model: str, is_limited: bool) -> int:
     tokens = ask.input_ceiling(context_window)
     if not is_limited:
         return ask.input_tokens_most if tokens is None else tokens
     if ask.unbounded is not None:
-        msg = f'this call to "{model}" was not sent: it cannot be bounded, because {ask.unbounded}'
-        raise UnmeteredEndpoint(msg)
+        raise _unbounded(model, ask.unbounded)
     if tokens is None:
         unseen = ", ".join(ask.input_unseen) or "what tools bring"
         msg = (
@@ -175,7 +192,7 @@ def _rates_of(ask: Ask, price: Price, tokens: int, is_limited: bool) -> tuple[in
         output = max(
             price.output_rate_most_pico(tokens, tier=tier, modality=kind) for kind in _output_kinds(ask)
         )
-    fixed += ask.extra_output_tokens * output
+    fixed += ask.extra_output_tokens * output + (price.pieces_pico(ask.pieces, tier=tier) or 0)
     return fixed + _tool_fees(ask, price, is_limited), output
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bursar.meter import Meter, Observer
     from bursar.wire import Endpoint
+    from bursar.wire.fields import Json
 
 _EVENT_END: Final = re.compile(rb"\r\n\r\n|\n\r\n|\n\n|\r\r")
 _MATTERS: Final = re.compile(
@@ -38,6 +39,10 @@ class AnswerReader:
     Follows one answer that comes in pieces.
 
     Args:
+        request: The body that was sent.
+
+        content_type: What the answer is, as its header says.
+
         is_events: Whether the answer is a stream of events, or one JSON body that is read late.
 
         hides_usage: Whether the event that states the usage was asked for by bursar, so that the caller must not
@@ -45,10 +50,19 @@ class AnswerReader:
     """
 
     def __init__(
-        self, meter: Meter | Observer, endpoint: Endpoint, *, is_events: bool, hides_usage: bool
+        self,
+        meter: Meter | Observer,
+        endpoint: Endpoint,
+        request: Json,
+        *,
+        content_type: str = "",
+        is_events: bool,
+        hides_usage: bool,
     ) -> None:
         self._meter = meter
         self._endpoint = endpoint
+        self._request = request
+        self._content_type = content_type
         self._is_events = is_events
         self._hides_usage = hides_usage
         self._partial = bytearray()
@@ -129,24 +143,28 @@ class AnswerReader:
         if not self._is_events:
             self._finish_body(cut)
             return
-        receipt = self._endpoint.read_events(_data_of(self._matters))
+        receipt = self._endpoint.completed(self._request, self._endpoint.read_events(_data_of(self._matters)))
         if receipt.usage is not None and receipt.finished:
             # Nothing that comes after the end mark costs anything, so that a caller may leave right there.
             self._meter.settle(receipt)
         elif cut in (None, "closed") and receipt.finished:
             # Some SDK versions close a stream at its end mark, without reading on to the end of its bytes.
             self._meter.estimate(receipt, self._output_tokens())
+        elif self._endpoint.is_billed_whole and self._events:
+            # What was stated so far is of a part, and all of it is billed.
+            self._meter.abort(Receipt(model=receipt.model), None, reason=cut or "cut")
         elif not self._events:
             self._meter.abort(receipt, None, reason=cut or "empty")
         else:
             self._meter.abort(receipt, self._output_tokens(), reason=cut or "cut")
 
     def _finish_body(self, cut: str | None) -> None:
-        body = parse_json(b"".join(self._events))
-        if body is None:
-            self._meter.abort(Receipt(), None, reason=cut or "not JSON")
+        read = self._endpoint.read_content(b"".join(self._events), self._content_type)
+        receipt = self._endpoint.completed(self._request, read or Receipt())
+        if read is None or (cut is not None and self._endpoint.is_billed_whole):
+            self._meter.abort(receipt, None, reason=cut or "not JSON")
         else:
-            self._meter.settle(self._endpoint.read_response(body))
+            self._meter.settle(receipt)
 
     def _output_tokens(self) -> int:
         """Count the output that was seen, high where no tokenizer is at hand."""

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
-from bursar.clients.answer import AnswerReader, parse_json
+from bursar.clients.answer import AnswerReader
+from bursar.clients.bodies import body_of, with_body
 from bursar.clients.timeouts import timeout_of
 from bursar.clients.transport import http_package, read_through
+from bursar.clients.unmetered import never, unmetered_plan
 from bursar.dropped import dropped
-from bursar.errors import UnmeteredEndpoint
-from bursar.meter import Meter, Observer, Plan, plan_request
+from bursar.meter import Meter, Observer, plan_request
 from bursar.scope import current_meter
-from bursar.wire import Ask, Receipt, Unmetered
+from bursar.wire import Receipt, Unmetered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bursar.clients.followed import Followed
     from bursar.clients.sdk import Sdk
     from bursar.errors import BudgetExceeded
-    from bursar.meter import Held
+    from bursar.meter import Held, Plan
     from bursar.payer import Booking, Payer
     from bursar.wire import Endpoint
 
-current_call: Final[ContextVar[GuardedCall | None]] = ContextVar("bursar_guarded_call", default=None)
+
+current_call: Final[ContextVar[Followed | None]] = ContextVar("bursar_guarded_call", default=None)
 """The call that the SDK is making in this context, for the hooks below its choke point."""
 
 _NEVER_SENT: Final = frozenset(
@@ -58,8 +61,9 @@ class GuardedCall:
     ) -> None:
         self.endpoint = None if isinstance(found, Unmetered) else found
         self._options = options
-        self._body: Mapping[str, Any] = _body_of(options)
+        self._body: Mapping[str, Any] = body_of(options)
         self._host = str(client.base_url.host)
+        self._base_url = str(client.base_url)
         self._attempts = 0
         self._sent_body = self._body
         self._failure: tuple[bool, str] | None = None
@@ -78,20 +82,38 @@ class GuardedCall:
             found = Unmetered(
                 self.endpoint.name, "its body is no JSON object that can be read before it is sent"
             )
-        if isinstance(found, Unmetered):
-            plan = self._unmetered_plan(found, booking, provider=sdk.provider(client), is_async=sdk.is_async)
-        else:
-            plan = plan_request(
-                found,
-                self._body,
-                **booking._asdict(),
-                provider=sdk.provider(client),
-                can_shrink=self._can_shrink,
-                is_async=sdk.is_async,
-                timeout_s=timeout_of(client, options),
-            )
+        plan = self._plan(
+            found,
+            booking,
+            provider=sdk.provider(client),
+            is_async=sdk.is_async,
+            timeout_s=timeout_of(client, options),
+        )
         self._ask = plan.ask
         self.meter = Meter(plan)
+
+    def _plan(
+        self,
+        found: Endpoint | Unmetered,
+        booking: Booking,
+        *,
+        provider: str,
+        is_async: bool,
+        timeout_s: float | None,
+    ) -> Plan:
+        if isinstance(found, Unmetered):
+            model = self._body.get("model")
+            name = model if isinstance(model, str) else ""
+            return unmetered_plan(found, booking, provider=provider, model=name, is_async=is_async)
+        return plan_request(
+            found,
+            self._body,
+            **booking._asdict(),
+            provider=found.billed_by(provider),
+            can_shrink=self._can_shrink,
+            is_async=is_async,
+            timeout_s=timeout_s,
+        )
 
     def reserve(self) -> Any:
         """Hold the bound of the call, and return the options to send it with."""
@@ -127,7 +149,7 @@ class GuardedCall:
         if isinstance(self.meter, Meter):
             # It is built already, and can be changed no more.
             ask = self._ask if self.endpoint is None else self.endpoint.read_request(self._sent_body)
-            plan = replace(self.meter.plan, ask=ask, can_downgrade=False, can_shrink=_never)
+            plan = replace(self.meter.plan, ask=ask, can_downgrade=False, can_shrink=never)
             self.meter = Meter(plan)
         return self.meter
 
@@ -148,17 +170,21 @@ class GuardedCall:
         if self.endpoint is None:
             self.meter.settle(Receipt())
         elif response.is_stream_consumed or response.is_closed:
-            body = parse_json(response.content)
-            self.meter.settle(Receipt() if body is None else self.endpoint.read_response(body))
+            read = self.endpoint.read_content(response.content, response.headers.get("content-type", ""))
+            self.meter.settle(self.endpoint.completed(self._sent_body, read or Receipt()))
         else:
             # Bedrock's own framing of events is not read here; as nothing is seen of it, its bound is booked.
             content_type = response.headers.get("content-type", "")
             is_events = is_stream and "json" not in content_type and "amazon" not in content_type
-            hides_usage = self._hides_usage and is_events
-            read_through(
-                response,
-                AnswerReader(self.meter, self.endpoint, is_events=is_events, hides_usage=hides_usage),
+            reader = AnswerReader(
+                self.meter,
+                self.endpoint,
+                self._sent_body,
+                content_type=content_type,
+                is_events=is_events,
+                hides_usage=self._hides_usage and is_events,
             )
+            read_through(response, reader)
             self._is_being_read = True
 
     def returned(self) -> None:
@@ -214,20 +240,6 @@ class GuardedCall:
         failure, self._failure = self._failure or (True, "unknown"), None
         return failure
 
-    def _unmetered_plan(self, found: Unmetered, booking: Booking, *, provider: str, is_async: bool) -> Plan:
-        if booking.chain.limits_money or booking.chain.limits_tokens:
-            raise _unmetered(found)
-        model = self._body.get("model")
-        return Plan(
-            **booking._asdict(),
-            provider=provider,
-            operation=found.name,
-            ask=Ask(model=model if isinstance(model, str) else "", input_tokens_most=0, generates=False),
-            can_shrink=_never,
-            is_async=is_async,
-            is_metered=False,
-        )
-
     def _fitted(self, held: Held | None) -> Any:
         """Return the options changed to what was granted: another model, a lower output limit, usage asked for."""
         endpoint, body = self.endpoint, self._body
@@ -246,11 +258,7 @@ class GuardedCall:
         if body is self._body:
             return self._options
         self._sent_body = body
-        options = self._options.model_copy()
-        options.json_data = dict(body)
-        if getattr(options, "content", None) is not None:
-            options.content = None
-        return options
+        return with_body(self._options, body)
 
     def _can_shrink(self, tokens: int) -> bool:
         if self.endpoint is None:
@@ -259,29 +267,6 @@ class GuardedCall:
             self.endpoint.with_output_limit(self._body, tokens, model=self._ask.model, host=self._host)
             is not None
         )
-
-
-def _never(tokens: int) -> bool:
-    """Tell that a request cannot be shortened any more, to whatever number of tokens."""
-    del tokens
-    return False
-
-
-def _body_of(options: Any) -> Mapping[str, Any]:
-    """Return the body that will be sent, also where the caller wrote the JSON himself."""
-    data: Any = options.json_data
-    if isinstance(data, dict):
-        return cast("dict[str, Any]", data)
-    content = data if isinstance(data, bytes) else getattr(options, "content", None)
-    body = parse_json(content) if isinstance(content, bytes | str) else None
-    return {} if body is None else body
-
-
-def _unmetered(found: Unmetered) -> UnmeteredEndpoint:
-    return UnmeteredEndpoint(
-        f'"{found.name}" was not called: {found.reason}, and a budget in dollars or tokens cannot be kept for what is '
-        "not metered. Call it with a client that is not guarded, and book what it cost with run.record(...)"
-    )
 
 
 def _failure_of_status(status: int) -> tuple[bool, str]:

@@ -16,13 +16,15 @@ import sys
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from bursar.clients.batches import batch_call
 from bursar.clients.call import GuardedCall, current_call
 from bursar.clients.transport import let_go_when_dropped
 from bursar.clients.websockets import shut_sockets
 from bursar.errors import BudgetExceeded
-from bursar.wire import Free, endpoint_of
+from bursar.wire import Free, Unmetered, endpoint_of
 
 if TYPE_CHECKING:
+    from bursar.clients.followed import Followed
     from bursar.clients.sdk import Sdk
     from bursar.payer import Payer
 
@@ -96,11 +98,13 @@ class _Guard(SdkClient):
 
     with_options = copy
 
-    def _bursar_call(self, options: Any) -> GuardedCall | None:
+    def _bursar_call(self, options: Any) -> Followed | None:
         """Return the call to follow, or None where it costs nothing."""
         found = endpoint_of(options.method, options.url)
-        if isinstance(found, Free):
-            return None
+        if isinstance(found, Free | Unmetered):
+            batch = batch_call(self, self._bursar_sdk, self.bursar, options, found)
+            if batch is not None or isinstance(found, Free):
+                return batch
         return GuardedCall(self, self._bursar_sdk, self.bursar, options, found)
 
     def _calculate_retry_timeout(self, *args: Any, **kwargs: Any) -> float:

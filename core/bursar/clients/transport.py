@@ -11,7 +11,7 @@ import inspect
 import sys
 from copy import copy
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bursar.dropped import dropped
 from bursar.policy import logger
@@ -21,9 +21,30 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from types import ModuleType
 
-    from bursar.clients.answer import AnswerReader
 
 _HTTP_PACKAGES = frozenset({"httpx", "httpx2"})
+
+
+class Reader(Protocol):
+    """Follows an answer that comes in pieces, and may hold some of them back."""
+
+    loop: asyncio.AbstractEventLoop | None
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take the next bytes and return what of them the caller may see."""
+        ...
+
+    def end(self) -> bytes:
+        """Take the end, and return what was held back."""
+        ...
+
+    def cut(self, error: BaseException) -> None:
+        """Take it that the answer broke off."""
+        ...
+
+    def closed(self) -> None:
+        """Take it that the caller left."""
+        ...
 
 
 def http_package(thing: object) -> ModuleType:
@@ -41,7 +62,7 @@ def http_package(thing: object) -> ModuleType:
     raise TypeError(msg)
 
 
-def read_through(response: Any, reader: AnswerReader) -> None:
+def read_through(response: Any, reader: Reader) -> None:
     """Let the bytes of an unread *response* pass by *reader*, which may hold some of them back."""
     package = http_package(response)
     raw, encoding = response.stream, response.headers.get("content-encoding")
@@ -91,7 +112,7 @@ class _End:
 class _Passing:
     """What both kinds of stream have in common."""
 
-    def __init__(self, raw: Any, reader: AnswerReader) -> None:
+    def __init__(self, raw: Any, reader: Reader) -> None:
         self._raw = raw
         self._reader = reader
         self._is_closed = False
@@ -137,7 +158,7 @@ class _SyncPassing(_Passing):
             dropped.later(partial(_close, self._raw, self._reader))
 
 
-def _close(raw: Any, reader: AnswerReader) -> None:
+def _close(raw: Any, reader: Reader) -> None:
     try:
         raw.close()
     finally:
@@ -171,7 +192,7 @@ class _AsyncPassing(_Passing):
             dropped.later(partial(_close_in_loop, self._raw, self._reader))
 
 
-def _close_in_loop(raw: Any, reader: AnswerReader) -> None:
+def _close_in_loop(raw: Any, reader: Reader) -> None:
     reader.closed()
     loop = reader.loop
     if loop is None or not loop.is_running():

@@ -1,17 +1,25 @@
-"""WebSocket connections do not pass through an SDK's `request`: they are shut where a budget could not be kept."""
+"""
+WebSocket connections do not pass through an SDK's `request`: what is said on one is said past bursar.
+
+So none opens under a budget that it could break; without one it opens, and is entered with an unknown cost.
+"""
 
 from __future__ import annotations
 
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
-from bursar.errors import UnmeteredEndpoint
+from bursar.clients.unmetered import unmetered_plan
+from bursar.meter import Meter
+from bursar.wire import Receipt, Unmetered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ROOTS: Final = ("realtime", "live", "responses", "beta")
 """The resources of a client under which connections are opened."""
+
+_REASON: Final = "what a connection will cost is decided by what is sent on it, past this client's requests"
 
 
 def shut_sockets(client_class: type) -> dict[str, Any]:
@@ -24,7 +32,7 @@ def _shut(client_class: type, name: str) -> functools.cached_property[Any]:
 
     def resource(client: Any) -> Any:
         made: Any = (getattr(plain, "func", None) or plain.fget)(client)
-        _shut_resource(made, client)
+        _shut_resource(made, client, name)
         return made
 
     prop = functools.cached_property(resource)
@@ -32,34 +40,39 @@ def _shut(client_class: type, name: str) -> functools.cached_property[Any]:
     return prop
 
 
-def _shut_resource(resource: Any, client: Any) -> None:
+def _shut_resource(resource: Any, client: Any, path: str) -> None:
     if callable(connect := getattr(resource, "connect", None)):
-        resource.connect = _asking_first(connect, client)
-    for child in _children(resource):
-        _shut_resource(child, client)
+        resource.connect = _asking_first(connect, client, f"{path}.connect")
+    for name, child in _children(resource):
+        _shut_resource(child, client, f"{path}.{name}")
 
 
-def _children(resource: Any) -> list[Any]:
+def _children(resource: Any) -> list[tuple[str, Any]]:
     names = {
         name
         for base in type(resource).__mro__
         for name, value in vars(base).items()
         if isinstance(value, functools.cached_property | property) and not name.startswith(("_", "with_"))
     }
-    return [getattr(resource, name) for name in sorted(names)]
+    return [(name, getattr(resource, name)) for name in sorted(names)]
 
 
-def _asking_first(connect: Callable[..., Any], client: Any) -> Callable[..., Any]:
+def _asking_first(connect: Callable[..., Any], client: Any, path: str) -> Callable[..., Any]:
     @functools.wraps(connect)
     def ask_first(*args: Any, **kwargs: Any) -> Any:
-        _, _, chain = client.bursar.booking()
-        if chain.limits_money or chain.limits_tokens:
-            msg = (
-                "the connection was not opened: realtime connections are not metered yet, and a budget in dollars or "
-                "tokens cannot be kept for what is not metered. Open it with a client that is not guarded, and book "
-                "what it cost with run.record(...)"
+        model = kwargs.get("model")
+        meter = Meter(
+            unmetered_plan(
+                Unmetered(path, _REASON),
+                client.bursar.booking(),
+                provider=client._bursar_sdk.provider(client),
+                model=model if isinstance(model, str) else "",
             )
-            raise UnmeteredEndpoint(msg)
-        return connect(*args, **kwargs)
+        )
+        meter.reserve()
+        manager = connect(*args, **kwargs)
+        meter.dispatch()
+        meter.settle(Receipt())
+        return manager
 
     return ask_first

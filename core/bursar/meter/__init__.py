@@ -158,6 +158,33 @@ class Meter:
             # The answer is coming all the same; a lease that runs out is booked late.
             logger.warning("the hold of a call in flight was not extended: %s", error)
 
+    def leave_held(self, lease_s: float, reason: str) -> Entry | None:
+        """
+        Enter the call as answered and free, and leave what it holds to be resolved later, by whoever has its id.
+
+        Args:
+            lease_s: Seconds until the hold is presumed spent.
+
+            reason: What it is held for; the id of the hold is added.
+        """
+        held, self.held = self.held, None
+        if held is None:
+            return None
+        store = self.plan.run.store
+        store.waiters.drop_hold(self._owner)
+        name = self._subject.model
+        bound_nanousd = held.amounts.nanousd
+        note_id = new_id(store.now())
+        note = Entry(note_id, self._subject, "ok", "none", self.attempt, name, 0, bound_nanousd, Usage())
+        note = note._replace(reason=f"{reason} {held.id}")
+        try:
+            store.extend(held.id, lease_s)
+            store.record(note)
+        except StoreError as error:
+            # The provider has taken it on all the same: the lease runs out early, and it is presumed spent.
+            logger.error("what a batch holds is presumed spent, because the store does not answer: %s", error)
+        return note
+
     def observe(self, receipt: Receipt) -> None:
         """Take what an inner meter saw of this call: usage that the outer one may not see so exactly."""
         self._observed = receipt

@@ -10,6 +10,7 @@ from bursar.wire.reasoning import hides_reasoning
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bursar.bound import Bound
     from bursar.entry import Agent
     from bursar.run import PayChain, Run
     from bursar.wire import Ask
@@ -44,6 +45,8 @@ class Plan:
 
         timeout_s: What the client waits for an answer at most, in seconds; None where that is not known, or endless.
 
+        fixed_bound: The bound, where it is worked out elsewhere, as that of a batch is the sum of many.
+
         is_metered: Whether what the call costs can be known; if not, its cost is entered as unknown.
 
         is_sent_at_once: Whether nothing lies between the hold and the request, so that no step of its own need mark
@@ -64,6 +67,7 @@ class Plan:
     can_downgrade: bool = True
     can_shrink: Callable[[int], bool] = field(default=lambda _: True)
     timeout_s: float | None = None
+    fixed_bound: Bound | None = None
     is_metered: bool = True
     is_sent_at_once: bool = True
     is_async: bool = False

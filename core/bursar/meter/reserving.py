@@ -217,6 +217,8 @@ class Reserving:
 
     def _new_bound(self, model: str, *, input_tokens: int | None = None) -> Bound:
         plan = self.plan
+        if plan.fixed_bound is not None:
+            return plan.fixed_bound
         if not plan.is_metered:
             return unmetered_bound(model)
         found = bound(

@@ -32,12 +32,15 @@ from bursar.prices.overrides import add, alias, discount, free, load, remove, te
 from bursar.prices.price import Price, Tier
 from bursar.prices.rates import CacheTime, Modality
 from bursar.prices.tables import PriceRow, describe
+from bursar.prices.units import IMAGE_SIZES, VIDEO_SIZES
 
 if TYPE_CHECKING:
     from bursar.cost import Cost, cost_of
 
 __all__ = [
+    "IMAGE_SIZES",
     "STALE_DAYS",
+    "VIDEO_SIZES",
     "CacheTime",
     "Cost",
     "Modality",

@@ -11,6 +11,7 @@ from bursar.prices.catalogue import find_in_catalogue, takes_prefixes
 from bursar.prices.discounts import with_discounts
 from bursar.prices.names import Route, canonical_provider, routes
 from bursar.prices.overrides import STATE
+from bursar.prices.pieces import price_by_piece
 from bursar.prices.timeline import Timeline, as_utc
 
 if TYPE_CHECKING:
@@ -136,7 +137,8 @@ def _in_catalogue(candidates: list[Route]) -> Price | Timeline | None:
         found = find_in_catalogue(route.provider, route.model, is_prefix=route.is_prefix)
         if found is not None:
             return found.at(None) if found.is_constant else found
-    return None
+    by_piece = (price_by_piece(route.provider, route.model) for route in candidates)
+    return next((found for found in by_piece if found is not None), None)
 
 
 def _succeeded(base: Price | Timeline | None, overrides: tuple[Price, ...]) -> Timeline:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
 from bursar.errors import UnknownPrice
-from bursar.prices.units import CALL_MILLISECONDS
+from bursar.prices.units import CALL_MILLISECONDS, UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,8 +44,8 @@ class Price:
 
         row: Which row of the price data this is: `openai:gpt-4o`, `deepseek:deepseek-chat@2026-01-05 00:30-16:30`.
 
-        data_version: The version of genai-prices that the rates come from, `"override"`, or the price file's name and
-            the beginning of its SHA-256.
+        data_version: The version of genai-prices that the rates come from, `"bursar"` for a row of our own,
+            `"override"`, or the price file's name and the beginning of its SHA-256.
 
         rates: The standard rates.
 
@@ -212,6 +212,30 @@ class Price:
             kind = "web_searches"
         most = self._rates(tier).most_pico(lambda unit: unit.name == kind, input_tokens=1 << 62)
         return 0 if most is None and kind == "requests" else most
+
+    @property
+    def has_token_rates(self) -> bool:
+        """Whether tokens are what is billed, and not only characters, seconds or images."""
+        return any(UNITS[name].dimensions["family"] == "tokens" for name, _ in self.rates.order)
+
+    def pieces_pico(self, pieces: Mapping[str, int], *, tier: str | None = None) -> int | None:
+        """
+        Return what *pieces* cost by unit, in pico-dollars rounded up, or None where none of them has a rate.
+
+        A unit has its own rate, else that of what it is part of: an image of any size, where only images are priced.
+        """
+        if self.is_free:
+            return 0
+        rates, total, is_known = self._rates(tier), 0, False
+        for unit, count in pieces.items():
+            # The order has parts before their wholes.
+            names = (name for name, _ in rates.order if UNITS[unit].is_part_of(UNITS[name]))
+            if (name := next(names, None)) is None:
+                continue
+            is_known = True
+            least = rates.least_seconds if count and unit == "input_audio_seconds" else 0
+            total += max(count, least) * (self.fee_pico(name, tier=tier) or 0)
+        return total if is_known else None
 
     def _rates(self, tier: str | None) -> Rates:
         return self.rates if tier is None else self.tier_rates.get(tier, self.rates)

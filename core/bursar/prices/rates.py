@@ -33,6 +33,7 @@ Modality = Literal["text", "audio", "image", "video"]
 CacheTime = Literal["5m", "1h"]
 """How long a written cache entry lives."""
 
+_UNIT_OF: Final = {"reasoning_tokens": "output_reasoning_tokens"}
 _PICO_PER_USD: Final = 10**12
 _FEES: Final = frozenset({"web_searches", "storage_searches", "code_executions", "rerank_searches"})
 
@@ -129,8 +130,9 @@ class Rates:
         if not usage.other and self.prices_tokens:
             return ()
         priced = [UNITS[name] for name, _ in self.order]
-        counts = billable_counts(usage)
-        counts.pop("requests", None)
+        # Not the wholes that follow from what is stated: their parts speak for them.
+        counts = billable_counts(usage).keys() & {_UNIT_OF.get(name, name) for name in usage.counts()}
+        counts.discard("requests")
         return tuple(
             sorted(
                 name

@@ -29,7 +29,7 @@ class PriceRow:
     One line of a price table: the rates of a model at a provider, in one service tier and one band of input.
 
     Attributes:
-        source: `"genai-prices"` or `"override"`.
+        source: `"genai-prices"`, `"bursar"` for a row of our own, or `"override"`.
 
         factor: The discount in force, which the dollars below have in them; None without one.
 
@@ -113,7 +113,7 @@ def _rows(price: Price, *, is_current: bool, ceiling: int | None) -> list[PriceR
             provider=price.provider,
             model=price.model,
             row=price.row,
-            source="override" if price.is_override else "genai-prices",
+            source=_source(price),
             data_version=price.data_version,
             factor=price.factor,
             starts=price.starts,
@@ -151,3 +151,9 @@ def _dollars(rates: Rates, band: Band, *, tokens: bool) -> dict[str, Decimal]:
 def _plain(usd: Decimal) -> Decimal:
     """Return *usd* without trailing zeros and without an exponent."""
     return usd.quantize(Decimal(1)) if usd == usd.to_integral_value() else usd.normalize()
+
+
+def _source(price: Price) -> str:
+    if price.is_override:
+        return "override"
+    return "bursar" if price.data_version == "bursar" else "genai-prices"

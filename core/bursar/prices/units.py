@@ -119,7 +119,22 @@ def _other_units() -> Iterator[Unit]:
     yield Unit("requests", "requests_kcount", 1_000, _dimensions("requests"))
 
 
+IMAGE_SIZES: Final = ("256x256", "512x512", "1024x1024", "1024x1792")
+VIDEO_SIZES: Final = ("720x1280", "1024x1792")
+
+
 def _own_units() -> Iterator[Unit]:
+    """Yield the units that genai-prices does not have: what is sold by the piece, whichever way it is turned."""
+    yield Unit("output_images", "output_images", 1, _dimensions("images"))
+    for size in IMAGE_SIZES:
+        sized = _dimensions("images", size=size)
+        yield Unit(f"output_images_{size}", f"output_images_{size}", 1, sized)
+        hd = f"output_images_hd_{size}"
+        yield Unit(hd, hd, 1, _dimensions("images", size=size, quality="hd"))
+    yield Unit("output_video_seconds", "output_video_seconds", 1, _dimensions("video_seconds"))
+    for size in VIDEO_SIZES:
+        name = f"output_video_seconds_{size}"
+        yield Unit(name, name, 1, _dimensions("video_seconds", size=size))
     # A whole number of milliseconds, as the ledger keeps it; sold by the hour or by the second.
     yield Unit(CALL_MILLISECONDS, "call_hours", 3_600_000, _dimensions("calls"))
 

@@ -13,6 +13,7 @@ from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, Final
 
 from bursar.money import to_usd
+from bursar.simulator.media_billing import sells_by_piece, usd_by_piece
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -138,7 +139,7 @@ class PriceBook:
 
     def knows(self, provider: str, model: str) -> bool:
         """Tell whether *model* has a price at *provider*, or at the provider that its name says."""
-        return model in self._own or self._find(provider, model) is not None
+        return model in self._own or sells_by_piece(model) or self._find(provider, model) is not None
 
     def cost_nanousd(
         self, provider: str, model: str, usage: Usage, *, at: datetime, context: Mapping[str, str]
@@ -151,6 +152,8 @@ class PriceBook:
         """
         if own := self._own.get(model):
             usd = own.usd(usage)
+        elif sells_by_piece(model):
+            usd = usd_by_piece(model, usage.other)
         else:
             usd = self._listed(provider, model, usage, at=at, context=context)
         return int(usd.scaleb(9).to_integral_value(ROUND_CEILING))
@@ -172,6 +175,7 @@ class PriceBook:
                 "cache_write_tokens": usage.cache_write_tokens,
                 "cache_write_1h_tokens": usage.cache_write_1h_tokens,
                 "output_tokens": usage.output_tokens,
+                **usage.other,
             }.items()
             if count
         }

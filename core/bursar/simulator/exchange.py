@@ -77,6 +77,10 @@ class Plan:
     Attributes:
         body: The whole response, where it is not streamed.
 
+        content_type: What it is, where it is not JSON.
+
+        is_billed_whole: Whether a stream that is left, or ends in an error, is billed as if it had come to its end.
+
         events: The stream.
     """
 
@@ -85,6 +89,8 @@ class Plan:
     status: int = 200
     headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     body: bytes = b""
+    content_type: str | None = None
+    is_billed_whole: bool = False
     events: Iterator[Event] | None = None
     charge: Charge | None = None
     latency_s: float = 0.0
@@ -182,14 +188,15 @@ class Exchange:
 
     def _head(self, plan: Plan, length: int | None) -> Head:
         self._record.status = plan.status
-        return Head(
-            plan.status, [*(JSON_HEADERS if length is not None else _SSE_HEADERS), *plan.headers], length
-        )
+        plain = JSON_HEADERS if plan.content_type is None else [("content-type", plan.content_type)]
+        return Head(plan.status, [*(plain if length is not None else _SSE_HEADERS), *plan.headers], length)
 
     def _bill(self, plan: Plan, billed: Billed) -> None:
         if self._is_billed or plan.charge is None:
             return
         self._is_billed = True
+        if billed == "generated" and plan.is_billed_whole:
+            billed = "all"
         self._record.billed = billed
         if billed == "nothing":
             return

@@ -10,7 +10,17 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
-from bursar.simulator import anthropic_messages, embeddings, openai_chat, openai_responses, prompts
+from bursar.simulator import (
+    anthropic_messages,
+    decisions,
+    embeddings,
+    media,
+    openai_chat,
+    openai_completions,
+    openai_responses,
+    prompts,
+)
+from bursar.simulator.batches import Batches
 from bursar.simulator.billing import Bill, PriceBook
 from bursar.simulator.errors import WireError, encode, error_body, fault_headers
 from bursar.simulator.exchange import Charge, Exchange, Plan, refusal_body
@@ -30,6 +40,11 @@ if TYPE_CHECKING:
     from bursar.simulator.records import RequestRecord
 
 _CHOICES_MOST: Final = 128
+_USUAL_MODELS: Final[Mapping[str, str]] = {
+    "moderations": "omni-moderation-latest",
+    "image_variations": "dall-e-2",
+    "videos": "sora-2",
+}
 
 # Fields that are objects wherever they are given; checked once, so that nothing below meets another shape.
 _OBJECTS: Final = (
@@ -69,6 +84,7 @@ class Provider:
         self.bill = Bill()
         self.log = RequestLog(settings.keep_requests)
         self.failures: list[Exception] = []
+        self._batches = Batches(self)
         self._lock = Lock()
         self._faults = deque(faults)
         self._ids = count(1)
@@ -86,7 +102,8 @@ class Provider:
         """Record a request and return the steps of its answer; the caller must start and finish or close them."""
         path = urlsplit(target).path
         kept = harmless_headers(headers, self.script.headers())
-        parsed = _parse(body)
+        form = media.read_multipart(kept.get("content-type", ""), body)
+        parsed = _parse(body) if form is None else form
         record = self.log.open(
             at=self.settings.clock(),
             method=method,
@@ -97,15 +114,15 @@ class Provider:
         retries = kept.get("x-stainless-retry-count", "")
         record.attempt = 1 + (int(retries) if retries.isdecimal() else 0)
         route = find_route(method, path, speaks_anthropic="anthropic-version" in kept)
-        return self._steps(record, route, parsed)
+        return self._steps(record, route, parsed, body)
 
     def _steps(
-        self, record: RequestRecord, route: Route, body: dict[str, Any] | None
+        self, record: RequestRecord, route: Route, body: dict[str, Any] | None, raw: bytes
     ) -> Generator[Step, None, None]:
         exchange = Exchange(record, pay=self._pay, bill_aborted=self.settings.bill_aborted)
         try:
             try:
-                plan = self._plan(record, route, body)
+                plan = self._plan(record, route, body, raw)
             except WireError as error:
                 plan = _refusal(route, error.status, error.body(route.dialect))
             except Exception as error:  # noqa: BLE001 - a user's function may raise anything; kept and raised at the end
@@ -119,18 +136,20 @@ class Provider:
         finally:
             self.log.close(record)
 
-    def _plan(self, record: RequestRecord, route: Route, body: dict[str, Any] | None) -> Plan:
+    def _plan(self, record: RequestRecord, route: Route, body: dict[str, Any] | None, raw: bytes) -> Plan:
         if route.endpoint == "unknown":
             msg = f"Unknown request URL: {record.method} {record.path}."
             raise WireError(404, msg, code="unknown_url")
         if route.endpoint == "models":
             return self._models(route)
+        if route.endpoint == "batches":
+            return self._batches.plan(record, route, body, raw)
         if body is None:
             msg = "We could not parse the JSON body of your request."
             raise WireError(400, msg)
-        model = self._model(route, body)
+        model = self.model_of(route, body)
         record.model = model
-        request = self._read(record, route, body, model)
+        request = self.read(record, route, body, model)
         if route.endpoint == "count_tokens":
             counted: dict[str, Any] = {"input_tokens": request.input_tokens}
             if route.dialect == "openai":
@@ -171,8 +190,12 @@ class Provider:
     ) -> Plan:
         number = next(self._ids)
         base = Plan(endpoint=route.endpoint, dialect=route.dialect)
-        if request.endpoint in ("embeddings", "moderations"):
+        if request.endpoint in ("embeddings", "moderations", "decisions"):
             return self._vectors(base, route, request, answer, number, with_usage=with_usage)
+        if request.endpoint in media.ENDPOINTS:
+            return media.plan(
+                base, route, request, answer, id_=f"{request.endpoint}_sim{number:08d}", with_usage=with_usage
+            )
         generation = generate(request, answer, self.settings.habits)
         charge = Charge(
             usage=generation.usage,
@@ -182,14 +205,14 @@ class Provider:
         )
         base = replace(base, charge=charge)
         created = int(record.arrived_at.timestamp())
-        if request.endpoint == "chat":
-            id_ = f"chatcmpl-sim{number:08d}"
+        if request.endpoint in ("chat", "completions"):
+            is_chat = request.endpoint == "chat"
+            kind, id_ = (openai_chat, "chatcmpl-sim") if is_chat else (openai_completions, "cmpl-sim")
+            id_ += f"{number:08d}"
             if request.stream:
-                events = openai_chat.events(
-                    request, generation, id_=id_, created=created, with_usage=with_usage
-                )
+                events = kind.events(request, generation, id_=id_, created=created, with_usage=with_usage)
                 return replace(base, events=events)
-            whole = openai_chat.completion(generation, id_=id_, created=created)
+            whole = kind.completion(generation, id_=id_, created=created)
         elif request.endpoint == "responses":
             id_ = f"resp_sim{number:08d}"
             self._remember(id_, generation)
@@ -213,6 +236,10 @@ class Provider:
         self, base: Plan, route: Route, request: Request, answer: Answer, number: int, *, with_usage: bool
     ) -> Plan:
         model = answer.model or request.model
+        if request.endpoint == "decisions":
+            whole, usage = decisions.decision(model, request.body)
+            charge = Charge(usage=usage, model=model, provider=decisions.PROVIDER, context={})
+            return replace(base, charge=charge, body=encode(whole))
         inputs = prompts.embedding_inputs(request.body.get("input"))
         tokens = request.input_tokens if answer.input_tokens is None else answer.input_tokens
         if request.endpoint == "embeddings":
@@ -227,9 +254,11 @@ class Provider:
             whole = embeddings.moderations(model, inputs, id_=f"modr-sim{number:08d}")
         return replace(base, body=encode(whole))
 
-    def _read(self, record: RequestRecord, route: Route, body: dict[str, Any], model: str) -> Request:
+    def read(self, record: RequestRecord, route: Route, body: dict[str, Any], model: str) -> Request:
+        """Return what the simulator understands of *body*, or refuse it as the provider would."""
         for name in _OBJECTS:
-            if body.get(name) is not None and not isinstance(body[name], dict):
+            is_free_form = route.endpoint in media.ENDPOINTS
+            if body.get(name) is not None and not is_free_form and not isinstance(body[name], dict):
                 msg = f"Invalid type for '{name}': expected an object."
                 raise WireError(400, msg, code="invalid_type", param=name)
         if body.get("tools") is not None:
@@ -244,6 +273,14 @@ class Provider:
                 msg = f"Invalid 'n': integer above maximum value. Expected a value <= {_CHOICES_MOST}."
                 raise WireError(400, msg, code="integer_above_max_value", param="n")
             prompt = prompts.read_chat(model, body)
+        elif route.endpoint == "completions":
+            limit, choices = openai_completions.output_limit(body), openai_completions.answers(body)
+            prompt = openai_completions.read(body)
+        elif route.endpoint == "decisions":
+            prompt = Prompt(messages=(str(body.get("input")),))
+        elif route.endpoint in media.ENDPOINTS:
+            media.check(route.endpoint, body)
+            prompt = Prompt(messages=(str(body.get("prompt") or body.get("input") or ""),))
         elif route.dialect == "anthropic":
             anthropic_messages.check(body)
             limit = anthropic_messages.output_limit(body) if route.endpoint == "messages" else None
@@ -264,15 +301,16 @@ class Provider:
             headers=record.headers,
             system=prompt.system,
             messages=prompt.messages,
-            stream=bool(body.get("stream")),
+            stream=body.get("stream") in (True, "true"),
             output_limit=limit,
             choices=choices,
             input_tokens=prompt.tokens,
             attempt=record.attempt,
         )
 
-    def _model(self, route: Route, body: Mapping[str, Any]) -> str:
-        usual = "omni-moderation-latest" if route.endpoint == "moderations" else None
+    def model_of(self, route: Route, body: Mapping[str, Any]) -> str:
+        """Return the model that *body* asks for, or refuse it as the provider would."""
+        usual = _USUAL_MODELS.get(route.endpoint)
         asked = route.deployment or body.get("model") or usual
         if not isinstance(asked, str):
             is_anthropic = route.dialect == "anthropic"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bursar.usage import Usage
 
 _KEPT_HEADERS: Final = frozenset(
-    {"accept", "anthropic-beta", "anthropic-version", "content-type", "idempotency-key", "user-agent"}
+    {"accept", "anthropic-beta", "anthropic-version", "content-type", "host", "idempotency-key", "user-agent"}
     | {AGENT_HEADER, "x-request-id"}
 )
 _KEPT_PREFIX: Final = "x-stainless-"

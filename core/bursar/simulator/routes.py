@@ -17,6 +17,15 @@ _AZURE: Final = re.compile(r"/openai/(?:deployments/(?P<deployment>[^/]+)/|v1/)?
 
 _OPENAI_CALLS: Final[Mapping[str, Endpoint]] = {
     "chat/completions": "chat",
+    "completions": "completions",
+    "images/generations": "images",
+    "images/edits": "image_edits",
+    "images/variations": "image_variations",
+    "audio/speech": "speech",
+    "audio/transcriptions": "transcriptions",
+    "audio/translations": "translations",
+    "videos": "videos",
+    "decisions": "decisions",
     "responses": "responses",
     "responses/input_tokens": "count_tokens",
     "embeddings": "embeddings",
@@ -61,14 +70,19 @@ def find_route(method: str, path: str, *, speaks_anthropic: bool) -> Route:
             item=item,
         )
     call = path.removeprefix("/v1/")
-    if call in _ANTHROPIC_CALLS or speaks_anthropic:
+    if call in _ANTHROPIC_CALLS or call.startswith("messages/") or speaks_anthropic:
         endpoint, item = _find(method, call, _ANTHROPIC_CALLS)
         return Route(endpoint=endpoint, dialect="anthropic", provider="anthropic", item=item)
     endpoint, item = _find(method, call, _OPENAI_CALLS)
     return Route(endpoint=endpoint, dialect="openai", provider="openai", item=item)
 
 
+_BATCHES: Final = re.compile(r"(?:messages/)?batches(?:/[^/]+(?:/results)?)?|files(?:/[^/]+/content)?")
+
+
 def _find(method: str, call: str, calls: Mapping[str, Endpoint]) -> tuple[Endpoint, str | None]:
+    if _BATCHES.fullmatch(call):
+        return "batches", None
     if method == "POST":
         return calls.get(call, "unknown"), None
     if method == "GET" and (call == "models" or call.startswith("models/")):

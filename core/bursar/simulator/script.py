@@ -12,7 +12,24 @@ if TYPE_CHECKING:
     from bursar.simulator.faults import Fault
 
 Endpoint = Literal[
-    "chat", "responses", "embeddings", "messages", "moderations", "count_tokens", "models", "unknown"
+    "chat",
+    "completions",
+    "responses",
+    "embeddings",
+    "messages",
+    "moderations",
+    "count_tokens",
+    "models",
+    "images",
+    "image_edits",
+    "image_variations",
+    "speech",
+    "transcriptions",
+    "translations",
+    "videos",
+    "decisions",
+    "batches",
+    "unknown",
 ]
 
 AGENT_HEADER: Final = "x-agent"

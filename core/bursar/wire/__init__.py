@@ -5,14 +5,15 @@ One module per format does both sides; `endpoint_of` finds it.  Nothing here kno
 library, and nothing is kept.
 
 ```text
-routes            method and path -> Endpoint | Free | Unmetered
+routes            method and path -> Endpoint | Free | Unmetered; metered_routes, free_routes, unmetered_routes
 endpoint          the shape of them all
 openai_chat       openai_responses     openai_embeddings     anthropic_messages
+openai_images     openai_audio         openai_videos         openai_completions     openai_decisions
 gemini            gemini_embeddings    cohere                ollama
 bedrock_converse  bedrock_invoke
-openai_common     google_common        eventstream
+openai_common     google_common        eventstream           uploads                batches
 weigh             media                fingerprint
-ask               receipt              fields               reasoning
+ask               receipt              fields                reasoning
 ```
 """
 
@@ -21,9 +22,7 @@ from __future__ import annotations
 from bursar.wire.ask import FREE_SERVER_TOOLS, SERVER_TOOL_UNITS, Ask
 from bursar.wire.endpoint import Endpoint, Free, Unmetered
 from bursar.wire.fingerprint import fingerprint
-from bursar.wire.reasoning import hides_reasoning
-from bursar.wire.receipt import Part, Receipt
-from bursar.wire.routes import (
+from bursar.wire.metered_routes import (
     ANTHROPIC_MESSAGES,
     BEDROCK_CONVERSE,
     BEDROCK_CONVERSE_STREAM,
@@ -44,11 +43,11 @@ from bursar.wire.routes import (
     OPENAI_EMBEDDINGS,
     OPENAI_RESPONSES,
     chat_format,
-    endpoint_of,
     endpoint_of_answer,
-    model_in_path,
-    path_with_model,
 )
+from bursar.wire.reasoning import hides_reasoning
+from bursar.wire.receipt import Part, Receipt
+from bursar.wire.routes import endpoint_of, model_in_path, path_with_model
 
 __all__ = [
     "ANTHROPIC_MESSAGES",

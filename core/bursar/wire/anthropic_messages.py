@@ -48,6 +48,9 @@ class AnthropicMessages(Endpoint):
         weight.add(body.get("system") or "")
         weight.add(body.get("messages"))
         _add_overheads(weight, body)
+        if object_at(body, "thread").get("type") == "continue":
+            # The provider holds what was said before.
+            weight.add_unseen("thread")
         server_tools = _server_tools(body)
         for kind in server_tools:
             # What a search of tools finds is in the body already.

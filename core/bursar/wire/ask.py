@@ -14,6 +14,10 @@ def _no_tools() -> Mapping[str, int | None]:
     return {}
 
 
+def _no_pieces() -> Mapping[str, int]:
+    return {}
+
+
 SERVER_TOOL_UNITS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "web_search": "web_searches",
@@ -71,6 +75,9 @@ class Ask:
         server_tools: Tools that the provider runs and may bill for, with the most uses that the request allows
             each, or None where it sets no limit.
 
+        pieces: What is asked for besides tokens, at most, by the unit that a price book lists it under: characters,
+            seconds of audio, images.  A model bills by these or by tokens; its price says which.
+
         also_models: Other models that the provider may run and bill for this request (fallbacks).
 
         reasoning: Whether reasoning is asked for, or turned off; None where that is left to the model.
@@ -95,6 +102,7 @@ class Ask:
     cache_write: Literal["5m", "1h"] | None = None
     tier: str | None = None
     server_tools: Mapping[str, int | None] = field(default_factory=_no_tools)
+    pieces: Mapping[str, int] = field(default_factory=_no_pieces)
     also_models: tuple[str, ...] = ()
     reasoning: bool | None = None
     modalities: tuple[str, ...] = ()

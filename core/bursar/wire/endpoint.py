@@ -7,8 +7,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bursar.wire.fields import is_mapping
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from bursar.wire.ask import Ask
     from bursar.wire.fields import Json
@@ -46,12 +48,19 @@ class Endpoint(ABC):
     Attributes:
         name: For people and ledgers: `openai.chat`.
 
+        is_billed_whole: Whether an answer that the caller leaves is billed as if it had come to its end.
+
         is_model_in_path: Whether the path names the model, and not the body.  A body is then read, and returned, with
             the path's model under `model` (`model_in_path`); whoever sends it takes it out and puts it into the path.
     """
 
     name: str
+    is_billed_whole: bool = False
     is_model_in_path: bool = False
+
+    def billed_by(self, provider: str) -> str:
+        """Return under which name a price book has the rates of this endpoint, at *provider*."""
+        return provider
 
     @abstractmethod
     def read_request(self, body: Json) -> Ask:
@@ -94,6 +103,31 @@ class Endpoint(ABC):
     def read_response(self, body: Json) -> Receipt:
         """Return what the whole response *body* says."""
 
+    def read_content(self, content: bytes, content_type: str) -> Receipt | None:
+        """
+        Return what the whole *content* of a response says, or None where it is not whole, or not in a format known.
+
+        Args:
+            content_type: As the response's header has it.
+        """
+        if "event-stream" in content_type:
+            return self.read_events(events_in(content))
+        try:
+            body: object = json.loads(content)
+        except ValueError:
+            return None
+        return self.read_response(body) if is_mapping(body) else None
+
+    def completed(self, request: Json, receipt: Receipt) -> Receipt:
+        """
+        Return *receipt* with what only the *request* says about its cost: what it asked for by the piece.
+
+        Args:
+            request: The body as it was sent.
+        """
+        del request
+        return receipt
+
     @abstractmethod
     def read_events(self, events: Iterable[Json]) -> Receipt:
         """
@@ -132,3 +166,16 @@ class Endpoint(ABC):
         return b"".join(
             f"event: {event.get('type')}\ndata: {json.dumps(event)}\n\n".encode() for event in events
         )
+
+
+def events_in(content: bytes) -> Iterator[Json]:
+    """Yield the data of the server-sent events in *content* that are JSON objects."""
+    for line in content.splitlines():
+        if line.startswith(b"data:"):
+            try:
+                data: object = json.loads(line[5:])
+            except ValueError:
+                # The end mark of some formats is no JSON; what is cut says nothing.
+                continue
+            if is_mapping(data):
+                yield data

@@ -57,6 +57,8 @@ class Receipt:
 
         stated_nanousd: What the provider itself says the call cost, in nano-dollars, rounded up.
 
+        is_estimate: Whether *usage* is measured on what was sent and what came, and not stated by the provider.
+
         finished: Whether the answer came to its end.  Usage without it may be of a part of the answer only.
 
         server_tools: How often the provider ran which tool of its own.  `usage.other` holds the same counts under
@@ -68,6 +70,7 @@ class Receipt:
     model: str | None = None
     tier: str | None = None
     stated_nanousd: int | None = None
+    is_estimate: bool = False
     finished: bool = False
     server_tools: Mapping[str, int] = field(default_factory=_no_tools)
 

@@ -35,7 +35,9 @@ FIELDS = {
 }
 
 
-OWN = {"web_search_previews", CALL_MILLISECONDS}
+OWN = {"web_search_previews", CALL_MILLISECONDS} | {
+    name for name in UNITS if name.startswith(("output_images", "output_video_seconds"))
+}
 """Units that genai-prices does not have."""
 
 

@@ -82,10 +82,13 @@ class TestFees:
         assert "gpt-image-1" in got.price
 
     def test_an_image_whose_tokens_are_not_stated_is_an_estimate(self) -> None:
-        """What an image costs is not in older answers, and the cost says so."""
-        got = response("gpt-5.4", NO_TOKENS, output=[{"type": "image_generation_call"}])
+        """What an image costs is not in older answers: the rest is known from below, and nothing is never a price."""
+        drawn = [{"type": "image_generation_call"}]
+        got = response("gpt-5.4", {"input_tokens": 100, "output_tokens": 0}, output=drawn)
+        bare = response("gpt-5.4", NO_TOKENS, output=drawn)
 
-        assert "estimated" == got.source
+        assert (Decimal("0.00025"), "estimated") == (got.usd, got.source)
+        assert (None, "unknown") == (bare.usd, bare.source)
 
     def test_web_searches_of_anthropic(self) -> None:
         """Ten dollars a thousand, counted by the provider; fetching is free."""

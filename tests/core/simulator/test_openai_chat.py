@@ -230,7 +230,7 @@ def test_unknown_model_is_not_found(stage: Stage) -> None:
 def test_unknown_path_is_not_found(stage: Stage) -> None:
     """An endpoint that is not simulated is a 404 in OpenAI's shape."""
     with pytest.raises(openai.NotFoundError) as refused:
-        stage.openai.images.generate(prompt="a cat", model="gpt-image-1")
+        stage.openai.vector_stores.create(name="a")
 
     assert refused.value.code == "unknown_url"
 

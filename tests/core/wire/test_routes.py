@@ -14,6 +14,7 @@ from bursar.wire import (
     COHERE_CHAT_V1,
     COHERE_EMBED,
     COHERE_RERANK,
+    ENDPOINTS,
     GEMINI_EMBEDDINGS,
     GEMINI_GENERATE,
     GEMINI_STREAM,
@@ -49,6 +50,15 @@ from bursar.wire import (
         ("https://x.services.ai.azure.com/openai/v1/responses", OPENAI_RESPONSES),
         ("/v1/embeddings", OPENAI_EMBEDDINGS),
         ("/openai/deployments/ada/embeddings", OPENAI_EMBEDDINGS),
+        ("/v1/completions", ENDPOINTS["openai.completions"]),
+        ("/openai/deployments/dalle/images/generations", ENDPOINTS["openai.images"]),
+        ("/v1/images/edits", ENDPOINTS["openai.image_edits"]),
+        ("/v1/images/variations", ENDPOINTS["openai.image_variations"]),
+        ("/v1/audio/speech", ENDPOINTS["openai.speech"]),
+        ("/v1/audio/transcriptions", ENDPOINTS["openai.transcriptions"]),
+        ("/openai/deployments/whisper/audio/translations", ENDPOINTS["openai.translations"]),
+        ("/v1/videos", ENDPOINTS["openai.videos"]),
+        ("/v1/decisions", ENDPOINTS["openai.decisions"]),
         ("/v1/messages", ANTHROPIC_MESSAGES),
         ("/v1/messages?beta=true", ANTHROPIC_MESSAGES),
         ("https://api.anthropic.com/v1/messages", ANTHROPIC_MESSAGES),
@@ -129,28 +139,30 @@ def test_free_endpoints_are_free(method: str, path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("/v1/completions", "legacy text completions are not metered yet"),
-        ("/v1/complete", "legacy text completions are not metered yet"),
-        ("/v1/images/generations", "images are not metered yet"),
-        ("/openai/deployments/dalle/images/generations", "images are not metered yet"),
-        ("/v1/audio/transcriptions", "audio is not metered yet"),
-        ("/v1/videos", "videos are not metered yet"),
-        ("/v1/batches", "batches are not metered yet"),
-        ("/v1/messages/batches", "batches are not metered yet"),
-        ("/v1/fine_tuning/jobs", "training is not metered yet"),
-        ("/v1/fine_tuning/jobs/ftjob_1/resume", "training is not metered yet"),
-        ("/v1/vector_stores", "vector stores are billed by the day and not metered yet"),
-        ("/v1/containers", "containers are not metered yet"),
-        ("/v1/threads/thread_1/runs", "runs of assistants are not metered yet"),
-        ("/v1/threads/runs", "runs of assistants are not metered yet"),
-        ("/v1/realtime/client_secrets", "realtime connections are not metered yet"),
-        ("/v1/sessions", "hosted agents are not metered yet"),
-        (
-            "/model/amazon.nova-sonic-v1:0/invoke-with-bidirectional-stream",
-            "speech on Bedrock is not metered yet",
-        ),
-        ("/v1/publishers/meta/models/llama:rawPredict", "this vendor on Vertex is not metered yet"),
-        ("/v1beta/models/gemini-2.5-flash:batchGenerateContent", "batches are not metered yet"),
+        ("/v1/complete", "states no usage"),
+        ("/v1/audio/voices", "what a voice costs is not stated"),
+        ("/v1/videos/video_1/remix", "how long a video"),
+        ("/v1/batches", "what its requests may cost"),
+        ("/v1/messages/batches", "what its requests may cost"),
+        ("/v1/fine_tuning/jobs", "training is billed"),
+        ("/v1/fine_tuning/jobs/ftjob_1/resume", "training is billed"),
+        ("/v1/fine_tuning/alpha/graders/run", "a grader may run a model"),
+        ("/v1/vector_stores", "billed by the day and gigabyte"),
+        ("/v1/vector_stores/vs_1/files", "billed by the day and gigabyte"),
+        ("/v1/vector_stores/vs_1/search", "outside of a response"),
+        ("/v1/containers", "for as long as it is used"),
+        ("/v1/threads/thread_1/runs", "how often a run asks its model"),
+        ("/v1/threads/runs", "how often a run asks its model"),
+        ("/v1/realtime/client_secrets", "what a realtime connection will cost"),
+        ("/v1/realtime/sessions", "what a realtime connection will cost"),
+        ("/v1/live/sessions", "what a realtime connection will cost"),
+        ("/v1/sessions", "an agent that the provider runs"),
+        ("/v1/agents/sessions", "an agent that the provider runs"),
+        ("/v1/evals/eval_1/runs", "an eval runs models"),
+        ("/model/amazon.nova-sonic-v1:0/invoke-with-bidirectional-stream", "decided by what is said"),
+        ("/v1/publishers/meta/models/llama:rawPredict", "this vendor's format on Vertex is not known"),
+        ("/v1beta/models/gemini-2.5-flash:batchGenerateContent", "what its requests may cost"),
+        ("/v1/projects/p/locations/l/endpoints/1234:predict", "what this model on Vertex bills for"),
         ("/v2/rooms/1/messages", "this endpoint is not known, so that what it costs is not known"),
         ("/v1/something/new", "this endpoint is not known, so that what it costs is not known"),
         ("", "this endpoint is not known, so that what it costs is not known"),
@@ -161,7 +173,14 @@ def test_what_may_cost_is_unmetered_with_a_reason(path: str, reason: str) -> Non
     found = endpoint_of("POST", path)
 
     assert isinstance(found, Unmetered)
-    assert reason == found.reason
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_reading_is_free_only_where_it_is_known(method: str) -> None:
+    """A path that no rule has is not taken to be free, whatever the method."""
+    assert isinstance(endpoint_of(method, "/v1/something/new"), Unmetered)
+    assert isinstance(endpoint_of(method, "/v1/files/file_1"), Free)
 
 
 def test_opening_a_realtime_connection_is_not_a_read() -> None:

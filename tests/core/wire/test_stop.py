@@ -158,8 +158,10 @@ _GRACEFUL = (
     "google.stream_generate_content",
     "ollama.chat",
     "openai.chat",
+    "openai.completions",
     "openai.responses",
 )
+"""What answers in words: vectors, pictures and sounds cannot say why there is no answer."""
 
 
 @pytest.mark.parametrize("name", _GRACEFUL)
@@ -198,3 +200,10 @@ def test_embeddings_have_no_graceful_answer() -> None:
 
     assert OPENAI_EMBEDDINGS.stop_response(body, _TEXT) is None
     assert OPENAI_EMBEDDINGS.stop_events(body, _TEXT) is None
+
+
+@pytest.mark.parametrize("name", sorted(set(ENDPOINTS).difference(_GRACEFUL)))
+def test_what_answers_in_no_words_has_no_graceful_answer(name: str) -> None:
+    """A made-up picture, sound or vector would be worse than an exception."""
+    assert ENDPOINTS[name].stop_response({"model": "m"}, _TEXT) is None
+    assert ENDPOINTS[name].stop_events({"model": "m"}, _TEXT) is None
