@@ -61,6 +61,16 @@ def take_five(store: SQLiteStore) -> None:
     print(count, flush=True)
 
 
+def take_all(store: SQLiteStore) -> None:
+    """Reserve until nothing is left, and say which thresholds were told."""
+    print("ready", flush=True)
+    sys.stdin.readline()
+    told: list[int] = []
+    while isinstance(answer := store.reserve(Claim(new_id(), CHAIN, Amounts(30_000, 1, 1, 1))), Grant):
+        told.extend(notice.threshold_ppm for notice in answer.notices)
+    print(json.dumps(told), flush=True)
+
+
 def spend_on(store: SQLiteStore, told: Path, seed: str) -> None:
     """Reserve, dispatch and settle until killed; what is settled is told on disk before going on."""
     rng = random.Random(seed)
@@ -89,6 +99,8 @@ def main() -> None:
     store = SQLiteStore(Path(ledger), lock_timeout_s=30)
     if what == "five":
         take_five(store)
+    elif what == "all":
+        take_all(store)
     elif what == "spend":
         spend_on(store, Path(arguments[0]), arguments[1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import threading
@@ -126,12 +127,23 @@ def test_each_threshold_is_told_once_to_many(store: Store) -> None:
 
 def test_eight_processes_get_five_calls(tmp_path: Path) -> None:
     """Processes that share a file share its budget of five calls."""
-    ledger = tmp_path / "ledger.db"
-    workers = [start("five", ledger) for _ in range(8)]
+    assert 5 == sum(map(int, _said_by_eight("five", tmp_path / "ledger.db")))
+
+
+def test_each_threshold_is_told_once_to_processes(tmp_path: Path) -> None:
+    """Of processes that share a file and pass a threshold together one is told."""
+    told = [json.loads(out) for out in _said_by_eight("all", tmp_path / "ledger.db")]
+
+    assert [500_000, 900_000] == sorted(itertools.chain.from_iterable(told))
+
+
+def _said_by_eight(what: str, ledger: Path) -> list[str]:
+    """Return what each of eight processes said that began *what* at the same time."""
+    workers = [start(what, ledger) for _ in range(8)]
     for worker in workers:
         assert worker.stdout is not None
         assert worker.stdout.readline() == "ready\n"
-    counts: list[int] = []
+    said: list[str] = []
     for worker in workers:
         assert worker.stdin is not None
         worker.stdin.write("\n")
@@ -139,9 +151,8 @@ def test_eight_processes_get_five_calls(tmp_path: Path) -> None:
     for worker in workers:
         out, err = worker.communicate(timeout=60)
         assert "" == err
-        counts.append(int(out))
-
-    assert 5 == sum(counts)
+        said.append(out)
+    return said
 
 
 def test_nothing_settled_is_lost_or_doubled_by_kills(tmp_path: Path) -> None:
