@@ -161,8 +161,13 @@ def _unknown(provider: str | None, model: str, at: datetime | None) -> UnknownPr
     name = f'"{model}"'
     seller = "any provider" if provider is None else f'provider "{canonical_provider(provider)}"'
     line = f'bursar.prices.add({name}, input="$0.20", output="$0.60", per=1_000_000)'
+    # What is named by whoever deployed it is another name for a model whose price is known.
+    is_named_by_user = provider == "azure" or model.startswith(("arn:", "ft:"))
+    alias = (
+        f'say which model it is with bursar.prices.alias({name}, "gpt-4o"), or ' if is_named_by_user else ""
+    )
     msg = (
-        f"no price for model {name} at {seller} on {day}; add one with {line}, "
+        f"no price for model {name} at {seller} on {day}; {alias}add one with {line}, "
         f"or say bursar.prices.free({name}) if it costs nothing"
     )
     return UnknownPrice(msg)

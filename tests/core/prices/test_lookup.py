@@ -98,6 +98,16 @@ def test_unknown_price_says_what_to_add() -> None:
     assert isinstance(caught.value, BursarError)
 
 
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [("azure", "prod-chat"), ("openai", "ft:gpt-99:org::1"), ("aws", "arn:aws:bedrock:x")],
+)
+def test_unknown_price_of_a_deployment_says_to_alias_it(provider: str, model: str) -> None:
+    """What somebody named himself is another name for a model whose price is known."""
+    with pytest.raises(UnknownPrice, match=rf'bursar\.prices\.alias\("{model}", "gpt-4o"\), or add one'):
+        prices.price(provider, model)
+
+
 def test_line_in_the_message_works() -> None:
     """Running the line of the message makes the price known."""
     with prices.temporary():
