@@ -45,6 +45,14 @@ class Link(NamedTuple):
     budget: Budget
 
 
+limits_lock: Final = threading.RLock()
+"""
+Held while limits are read and declared, and while they are changed.
+
+A call that read a limit before it was raised must not declare what it read after that.
+"""
+
+
 class PayChain(NamedTuple):
     """
     The accounts that an agent pays from, from the agent outwards.
@@ -232,15 +240,16 @@ class Run:
         known = self._chains.get(key)
         if known is not None and (known.ends_s is None or now_s < known.ends_s):
             return known
-        chain = self._build_chain(agent, payers, now_s)
-        try:
-            for account in chain.accounts:
-                self.store.declare(account)
-        except StoreError:
-            if not chain.fails_open:
-                raise
-            # Not remembered, so that the next call declares the accounts.
-            return chain
+        with limits_lock:
+            chain = self._build_chain(agent, payers, now_s)
+            try:
+                for account in chain.accounts:
+                    self.store.declare(account)
+            except StoreError:
+                if not chain.fails_open:
+                    raise
+                # Not remembered, so that the next call declares the accounts.
+                return chain
         if len(self._chains) >= _CHAINS_REMEMBERED:
             self._chains.clear()
         self._chains[key] = chain

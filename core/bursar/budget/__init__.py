@@ -34,7 +34,7 @@ from bursar.policy import (
     parse_ladder,
     parse_thresholds,
 )
-from bursar.run import Link, Run
+from bursar.run import Link, Run, limits_lock
 from bursar.store import Where
 from bursar.stores.opening import open_store
 from bursar.window import Per, Window, describe, parse_per, window_at
@@ -199,13 +199,13 @@ class Budget:
     @limit.setter
     def limit(self, limit: Money | None) -> None:
         nanousd = None if limit is None else parse_usd(limit)
-        with self._lock:
+        with limits_lock:
             self._limits = self._limits._replace(nanousd=nanousd)
             self._declared.reset_limits()
-        for scope, agents in self._declared.scopes():
-            self.store.set_limits(scope.key, self._limits)
-            for key, agent in agents.items():
-                self.store.set_limits(key, self.agent_limits(agent))
+            for scope, agents in self._declared.scopes():
+                self.store.set_limits(scope.key, self._limits)
+                for key, agent in agents.items():
+                    self.store.set_limits(key, self.agent_limits(agent))
 
     def set_account_limits(self, key: str, limits: Limits) -> None:
         """
@@ -213,11 +213,12 @@ class Budget:
 
         The shares of its agents follow the limits of the whole.
         """
-        self._declared.set_limits(key, limits)
-        self.store.set_limits(key, limits)
-        for agent_key, agent in self._declared.agents_of(key).items():
-            if isinstance(self._agents[agent], Fraction) and not self._declared.is_set(agent_key):
-                self.store.set_limits(agent_key, self.agent_limits(agent, limits))
+        with limits_lock:
+            self._declared.set_limits(key, limits)
+            self.store.set_limits(key, limits)
+            for agent_key, agent in self._declared.agents_of(key).items():
+                if isinstance(self._agents[agent], Fraction) and not self._declared.is_set(agent_key):
+                    self.store.set_limits(agent_key, self.agent_limits(agent, limits))
 
     @property
     def spent(self) -> Decimal:

@@ -17,7 +17,9 @@ from openai.types.chat import ChatCompletion
 
 import bursar
 from bursar import Budget, BudgetExceeded
+from bursar.account import Account, AccountState
 from bursar.simulator import Answer
+from bursar.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from tests.core.budget.conftest import Desk, Open, RushTasks, RushThreads
@@ -227,6 +229,39 @@ def test_a_little_room_is_shared_before_the_user_is_asked_again(open_desk: Open,
     assert 5 == len(done.answers)
     assert [CALL * n for n in range(1, 5)] == asked
     assert 5 * CALL == client.bursar.spent
+
+
+class Hesitant(MemoryStore):
+    """Waits before it declares an account, so that a limit can be changed just then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_declaring, self.go_on = threading.Event(), threading.Event()
+
+    def declare(self, account: Account) -> AccountState:
+        """Declare it a moment later."""
+        self.is_declaring.set()
+        self.go_on.wait(0.3)
+        return super().declare(account)
+
+
+@pytest.mark.parametrize("whose", ["budget", "run"])
+def test_a_raised_limit_is_not_undone_by_a_call_that_read_it_before(whose: str) -> None:
+    """A call that begins while the limit is raised declares the raised one."""
+    store = Hesitant()
+    budget = Budget(1, store=store)
+    with budget.run("job") as run:
+        beginning = threading.Thread(target=lambda: run.chain("late"))
+        beginning.start()
+        assert store.is_declaring.wait(5)
+        if whose == "budget":
+            budget.limit = 5
+        else:
+            run.limit = 5
+        store.go_on.set()
+        beginning.join()
+
+        assert 5 == run.limit == run.remaining
 
 
 def test_a_function_may_call_a_guarded_client_itself(desk: Desk) -> None:
