@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
@@ -63,3 +64,12 @@ class Usage:
         """Return every count that is not zero, by name."""
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "other"}
         return {name: count for name, count in {**named, **self.other}.items() if count}
+
+
+def sum_of(usages: Iterable[Usage]) -> Usage:
+    """Return all that *usages* come to together: for reading, as what each costs must be known before."""
+    total: Counter[str] = Counter()
+    for usage in usages:
+        total.update(usage.counts())
+    named = {f.name: total.pop(f.name, 0) for f in fields(Usage) if f.name != "other"}
+    return Usage(**named, other=dict(total))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import click
 
-from bursar.cli.options import format_option, since_option, store_option, workflow_option
+from bursar.cli.options import format_option, run_option, since_option, store_option, workflow_option
 from bursar.cli.output import Record, console, moment, usd, write_csv, write_json
 from bursar.cli.reading import all_runs, find_run, open_ledger
 from bursar.ledger.families import Families
@@ -72,12 +72,7 @@ def _parse_as_of(ctx: click.Context, param: click.Parameter, text: str) -> date 
     help="What to sum up by.  [default: all three; model in csv]",
 )
 @workflow_option
-@click.option(
-    "--run",
-    "run_id",
-    metavar="ID",
-    help="Only this run and the runs inside it; a beginning of its id will do.",
-)
+@run_option
 @since_option
 @format_option
 @store_option

@@ -36,6 +36,12 @@ def parse_since(ctx: click.Context, param: click.Parameter, text: str | None) ->
 workflow_option = click.option(
     "--workflow", "-w", metavar="NAME", help="Only what was booked to this workflow."
 )
+run_option = click.option(
+    "--run",
+    "run_id",
+    metavar="ID",
+    help="Only this run and the runs inside it; a beginning of its id will do.",
+)
 since_option = click.option(
     "--since",
     callback=parse_since,

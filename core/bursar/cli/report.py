@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import click
 
-from bursar.cli.options import format_option, since_option, store_option, workflow_option
+from bursar.cli.options import format_option, run_option, since_option, store_option, workflow_option
 from bursar.cli.output import (
     TOTALS_FIELDS,
     Record,
@@ -50,12 +50,7 @@ _RUN_FIELDS: Final = ("workflow", "started", "ended")
     help="What to sum up by.  [default: agent and model, then what runs of each workflow cost]",
 )
 @workflow_option
-@click.option(
-    "--run",
-    "run_id",
-    metavar="ID",
-    help="Only this run and the runs inside it; a beginning of its id will do.",
-)
+@run_option
 @since_option
 @format_option
 @store_option

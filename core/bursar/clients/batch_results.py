@@ -16,7 +16,7 @@ from bursar.ids import new_id
 from bursar.prices import find_price
 from bursar.reservation import Resolution
 from bursar.store import Where
-from bursar.usage import Usage
+from bursar.usage import Usage, sum_of
 
 if TYPE_CHECKING:
     from bursar.entry import Source
@@ -47,7 +47,7 @@ def book_results(booking: Booking, provider: str, batch_id: str, receipts: tuple
     store = booking.run.store
     bills = [bill(one, provider=provider, model=one.model or "") for one in receipts]
     model = " + ".join(dict.fromkeys(one.model for one in bills))
-    usage = _sum([one.usage for one in bills])
+    usage = sum_of(one.usage for one in bills)
     costs = [one.nanousd for one in bills if one.nanousd is not None]
     known = sum(costs) if len(costs) == len(bills) else None
     sources = {one.source for one in bills}
@@ -107,20 +107,4 @@ def _subject(booking: Booking, provider: str, model: str) -> Subject:
         provider=provider,
         model=model,
         operation="batches",
-    )
-
-
-def _sum(usages: list[Usage]) -> Usage:
-    other: dict[str, int] = {}
-    for usage in usages:
-        for name, count in usage.other.items():
-            other[name] = other.get(name, 0) + count
-    return Usage(
-        input_tokens=sum(one.input_tokens for one in usages),
-        cache_read_tokens=sum(one.cache_read_tokens for one in usages),
-        cache_write_tokens=sum(one.cache_write_tokens for one in usages),
-        cache_write_1h_tokens=sum(one.cache_write_1h_tokens for one in usages),
-        output_tokens=sum(one.output_tokens for one in usages),
-        reasoning_tokens=sum(one.reasoning_tokens for one in usages),
-        other=other,
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
-from bursar.usage import Usage
+from bursar.usage import Usage, sum_of
 from bursar.wire.ask import SERVER_TOOL_UNITS, Ask
 from bursar.wire.endpoint import Endpoint
 from bursar.wire.fields import Json, array_at, count_at, number_at, object_at, objects_at, text_at
 from bursar.wire.openai_common import at_most, longest_ttl
 from bursar.wire.reasoning import asked_reasoning
-from bursar.wire.receipt import Part, Receipt, known_tier, stated_nanousd, sum_of
+from bursar.wire.receipt import Part, Receipt, known_tier, stated_nanousd
 from bursar.wire.weigh import Weight
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def _receipt(message: Json, usage: Json, *, finished: bool) -> Receipt:
     }
     parts = _parts(usage, top)
     return Receipt(
-        usage=sum_of(parts) if parts else top,
+        usage=sum_of(part.usage for part in parts) if parts else top,
         parts=parts,
         model=model,
         tier=known_tier(usage.get("speed"), usage.get("service_tier"), _place(usage)),

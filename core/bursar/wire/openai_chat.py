@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
-from bursar.usage import Usage
+from bursar.usage import Usage, sum_of
 from bursar.wire.ask import Ask
 from bursar.wire.endpoint import Endpoint
 from bursar.wire.fields import (
@@ -32,7 +32,7 @@ from bursar.wire.openai_common import (
     tool_types,
 )
 from bursar.wire.reasoning import asked_reasoning
-from bursar.wire.receipt import Part, Receipt, known_tier, stated_nanousd, sum_of
+from bursar.wire.receipt import Part, Receipt, known_tier, stated_nanousd
 from bursar.wire.weigh import Weight, schema_tokens_most
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class OpenAIChat(Endpoint):
             searches = 1 if model and "-search" in model else 0
         parts = _breakdown(breakdown)
         return Receipt(
-            usage=sum_of(parts) if parts else _read_usage(usage, searches),
+            usage=sum_of(part.usage for part in parts) if parts else _read_usage(usage, searches),
             parts=parts,
             model=model,
             tier=known_tier(tier, usage.get("service_tier")),

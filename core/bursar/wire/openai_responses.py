@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from bursar.usage import Usage
+from bursar.usage import Usage, sum_of
 from bursar.wire.ask import SERVER_TOOL_UNITS, Ask
 from bursar.wire.endpoint import Endpoint
 from bursar.wire.fields import (
@@ -24,7 +24,7 @@ from bursar.wire.fields import (
 )
 from bursar.wire.openai_common import add_overheads, at_most, count_messages, longest_ttl
 from bursar.wire.reasoning import asked_reasoning
-from bursar.wire.receipt import Part, Receipt, known_tier, stated_nanousd, sum_of
+from bursar.wire.receipt import Part, Receipt, known_tier, stated_nanousd
 from bursar.wire.weigh import Weight
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def _receipt(response: Json, usage: Json, output: Iterable[Json]) -> Receipt:
         used = replace(used, other={**used.other, "image_generations": counts["image_generation"]})
     parts = () if images is None or used is None else (Part(model=None, usage=used), images)
     return Receipt(
-        usage=sum_of(parts) if parts else used,
+        usage=sum_of(part.usage for part in parts) if parts else used,
         parts=parts,
         model=text_at(response, "model"),
         tier=known_tier(response.get("service_tier")),

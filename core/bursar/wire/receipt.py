@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
 
-from bursar.usage import Usage
 from bursar.wire.fields import is_mapping, object_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
+    from bursar.usage import Usage
     from bursar.wire.fields import Json
 
 
@@ -77,24 +77,6 @@ class Receipt:
     def with_tier(self, tier: str | None) -> Receipt:
         """Return the same, served in another *tier*."""
         return replace(self, tier=known_tier(tier))
-
-
-def sum_of(parts: Iterable[Part]) -> Usage:
-    """Return all that *parts* used together; it is not to be priced, as each has rates of its own."""
-    usages = [part.usage for part in parts]
-    other: dict[str, int] = {}
-    for usage in usages:
-        for kind, count in usage.other.items():
-            other[kind] = other.get(kind, 0) + count
-    return Usage(
-        input_tokens=sum(usage.input_tokens for usage in usages),
-        cache_read_tokens=sum(usage.cache_read_tokens for usage in usages),
-        cache_write_tokens=sum(usage.cache_write_tokens for usage in usages),
-        cache_write_1h_tokens=sum(usage.cache_write_1h_tokens for usage in usages),
-        output_tokens=sum(usage.output_tokens for usage in usages),
-        reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
-        other=other,
-    )
 
 
 def known_tier(*names: object) -> str | None:
