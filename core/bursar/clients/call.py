@@ -13,6 +13,7 @@ from bursar.clients.transport import http_package, read_through
 from bursar.clients.unmetered import never, unmetered_plan
 from bursar.dropped import dropped
 from bursar.meter import Meter, Observer, plan_request
+from bursar.meter.failures import failure_of, failure_of_status
 from bursar.scope import current_meter
 from bursar.wire import Receipt, Unmetered
 
@@ -29,15 +30,6 @@ if TYPE_CHECKING:
 
 current_call: Final[ContextVar[Followed | None]] = ContextVar("bursar_guarded_call", default=None)
 """The call that the SDK is making in this context, for the hooks below its choke point."""
-
-_NEVER_SENT: Final = frozenset(
-    {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError"}
-)
-"""Errors of the HTTP packages that come before any byte of the request has left."""
-
-_MAYBE_BILLED: Final = frozenset({504, 524})
-"""Answers of a gateway that gave up waiting while the provider may have gone on; other errors are not billed."""
-
 
 _NOT_UNDERSTOOD: Final = frozenset({400, 422})
 _takes_no_usage: Final[set[str]] = set()
@@ -160,7 +152,7 @@ class GuardedCall:
 
     def note_failure(self, response: Any, error: BaseException | None) -> None:
         """Note why the SDK is about to send the request again."""
-        self._failure = _failure_of(error) if response is None else _failure_of_status(response.status_code)
+        self._failure = failure_of(error) if response is None else failure_of_status(response.status_code)
 
     def received(self, response: Any, *, is_stream: bool) -> None:
         """Take a successful HTTP response: settle it if it is read, else let it be read through us."""
@@ -200,7 +192,7 @@ class GuardedCall:
     def raised(self, error: BaseException) -> None:
         """The SDK gave up."""
         if self.meter.is_open and not self._is_being_read:
-            is_billed, reason = _failure_of(error)
+            is_billed, reason = failure_of(error)
             self.meter.fail(reason, is_billed=is_billed)
 
     def stop_answer(self, exceeded: BudgetExceeded, request: Any) -> Any:
@@ -227,7 +219,7 @@ class GuardedCall:
             return None
         _takes_no_usage.add(self._host)
         self._hides_usage = False
-        self._failure = _failure_of_status(status)
+        self._failure = failure_of_status(status)
         options = self._options.model_copy()
         options.json_data = {key: value for key, value in self._sent_body.items() if key != "stream_options"}
         if "stream_options" in self._body:
@@ -267,23 +259,3 @@ class GuardedCall:
             self.endpoint.with_output_limit(self._body, tokens, model=self._ask.model, host=self._host)
             is not None
         )
-
-
-def _failure_of_status(status: int) -> tuple[bool, str]:
-    return status in _MAYBE_BILLED, f"status {status}"
-
-
-def _failure_of(error: BaseException | None) -> tuple[bool, str]:
-    """Return whether a failure may have been billed, and what it was, in a word."""
-    status = getattr(error, "status_code", None)
-    if isinstance(status, int):
-        return _failure_of_status(status)
-    seen = error
-    while seen is not None:
-        if type(seen).__name__ in _NEVER_SENT:
-            return False, type(seen).__name__
-        cause = seen.__cause__
-        if cause is None:
-            return True, type(seen).__name__
-        seen = cause
-    return True, "unknown"

@@ -53,6 +53,9 @@ class Plan:
             when it is sent.
 
         is_async: Whether the call is made by a task, which may wait without blocking others of its thread.
+
+        can_wait: Whether it may wait for a budget that is busy. A framework's hook that is called on an event loop and
+            not awaited must not: the calls that it would wait for are tasks of that very loop.
     """
 
     run: Run
@@ -71,6 +74,7 @@ class Plan:
     is_metered: bool = True
     is_sent_at_once: bool = True
     is_async: bool = False
+    can_wait: bool = True
 
     def hides_output(self, *models: str) -> bool:
         """

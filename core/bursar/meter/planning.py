@@ -37,6 +37,7 @@ def plan_request(
     can_shrink: Callable[[int], bool] = _to_anything,
     is_sent_at_once: bool = True,
     is_async: bool = False,
+    can_wait: bool = True,
     timeout_s: float | None = None,
 ) -> Plan:
     """
@@ -50,7 +51,7 @@ def plan_request(
 
         provider: Who bills for it, in the words of the price data: `"openai"`, `"anthropic"`, `"google"`, ...
 
-        can_downgrade, can_shrink, is_sent_at_once, is_async, timeout_s: See `Plan`.
+        can_downgrade, can_shrink, is_sent_at_once, is_async, can_wait, timeout_s: See `Plan`.
     """
     return Plan(
         run=run,
@@ -66,5 +67,6 @@ def plan_request(
         can_shrink=can_shrink,
         is_sent_at_once=is_sent_at_once,
         is_async=is_async,
+        can_wait=can_wait,
         timeout_s=timeout_s,
     )

@@ -30,7 +30,7 @@ def exceeded_by(plan: Plan, refusal: Refusal, asked: Bound, policy: Policy) -> B
         asked=_figure(refusal.asked, refusal.unit),
     )
     return BudgetExceeded(
-        _message(refusal, asked, policy),
+        _message(plan, refusal, asked, policy),
         details=details,
         agent=plan.agent.name,
         model=plan.ask.model,
@@ -43,18 +43,23 @@ def _figure(amount: int, unit: int) -> Decimal:
     return to_usd(amount) if unit == 0 else Decimal(amount)
 
 
-def _message(refusal: Refusal, asked: Bound, policy: Policy) -> str:
+def _message(plan: Plan, refusal: Refusal, asked: Bound, policy: Policy) -> str:
     unit = refusal.unit
     left = max(refusal.limit - refusal.spent - refusal.reserved, 0)
     held = f", {format_amount(refusal.reserved, unit)} held by calls in flight" if refusal.reserved else ""
     could = format_usd(refusal.asked) if unit == 0 else format_amount(refusal.asked, unit)
-    waited = (
-        f" It was busy, and waiting {policy.wait_s:g} s did not help." if refusal.reason == "busy" else ""
-    )
     return (
         f"{refusal.account} may spend {format_amount(refusal.limit, unit)} and has {format_amount(left, unit)} left "
         f"({format_amount(refusal.spent, unit)} spent{held}); this call could take up to {could} "
         f'(model "{asked.model}", at most {asked.input_tokens:,} input and {asked.shrink.most:,} output tokens).'
-        f"{waited} "
+        f"{_waited(plan, refusal, policy)} "
         "Lower its output limit, choose a cheaper model, or raise that limit."
     )
+
+
+def _waited(plan: Plan, refusal: Refusal, policy: Policy) -> str:
+    if refusal.reason != "busy":
+        return ""
+    if not plan.can_wait:
+        return " It was busy, and here, in a hook on an event loop, nothing can wait for it."
+    return f" It was busy, and waiting {policy.wait_s:g} s did not help."

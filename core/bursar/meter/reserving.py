@@ -158,7 +158,8 @@ class Reserving:
 
     def _hold_whole(self, model: str, *, heeds_downgrade: bool = False) -> Generator[Step, Any, Answer]:
         waiters, keys = self.store.waiters, [account.key for account in self.plan.chain.accounts]
-        if waiters and (key := waiters.contended(keys)) is not None and not waiters.is_holding(self.owner):
+        is_queue = bool(waiters) and self.plan.can_wait
+        if is_queue and (key := waiters.contended(keys)) is not None and not waiters.is_holding(self.owner):
             answer = self._try(model, heeds_downgrade=heeds_downgrade, only_assess=True)
             if isinstance(answer, Grant):
                 # It would fit, and others have waited longer: stand behind them.
@@ -171,6 +172,8 @@ class Reserving:
 
     def _wait(self, look: Callable[[], Answer], refusal: Refusal) -> Generator[Step, Any, Answer]:
         """Stand in the queue of the account that is busy until a look is anything else, or the time is up."""
+        if not self.plan.can_wait:
+            return refusal
         waiters = self.store.waiters
         deadline_s = time.monotonic() + self._policy_of(refusal.key).wait_s
         ticket: Ticket | None = None
@@ -310,7 +313,7 @@ class Reserving:
             return False
         asked, is_ours = open_question(self.store, refusal.key, self.owner)
         if not is_ours:
-            return (yield from asked.wait(self._ticket(refusal.key)))
+            return self.plan.can_wait and (yield from asked.wait(self._ticket(refusal.key)))
         try:
             if self._has_other_limit(refusal):
                 # Somebody else's question was answered since the refusal: that one need not be put again.
