@@ -62,8 +62,9 @@ class GuardedCall:
         self._hides_usage = False
         self._is_being_read = False
         self._is_answered = False
-        outer = current_meter.get()
-        if outer is not None and outer.takes_inner():
+        around = current_meter.get()
+        outer = None if around is None else around.inner()
+        if outer is not None:
             self.meter: Meter | Observer = Observer(outer)
             self._ask = outer.plan.ask
             return
@@ -245,7 +246,7 @@ class GuardedCall:
             )
             assert lowered is not None  # noqa: S101 (can_shrink asked for less before the hold was taken)
             body = lowered
-        if self._ask.stream and self._host not in _takes_no_usage:
+        if self._host not in _takes_no_usage:
             body, self._hides_usage = endpoint.with_stream_usage(body)
         if body is self._body:
             return self._options

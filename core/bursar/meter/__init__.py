@@ -53,6 +53,8 @@ class Meter:
         attempt: 1 for the first send; more for retries.
 
         stops_gracefully: Of a refused call: whether its budget asks for an answer in place of an exception.
+
+        sibling: Another call that a framework makes together with this one.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -77,15 +79,19 @@ class Meter:
         self._sent_s: float | None = None
         self._observed: Receipt | None = None
         self._has_inner = False
+        self.sibling: Meter | None = None
 
-    def takes_inner(self) -> bool:
+    def inner(self) -> Meter | None:
         """
-        Whether the call being made below is this one's own, which is asked once: this call already pays for it.
+        Return the meter that pays already for the call being made below: this one, once, or else a sibling.
 
-        A second one pays for itself. It may be another call of the same block, made while this one's stream is open.
+        None where that call pays for itself.  It may be another call of the same block, made while this one's stream
+        is open.
         """
-        takes, self._has_inner = self.is_open and not self._has_inner, True
-        return takes
+        if self.is_open and not self._has_inner:
+            self._has_inner = True
+            return self
+        return self.sibling.inner() if self.sibling is not None else None
 
     @property
     def is_open(self) -> bool:
@@ -195,7 +201,7 @@ class Meter:
 
         Where the receipt states neither usage nor cost, the bound is booked and marked as such.
         """
-        seen = receipt if receipt.usage is not None or self._observed is None else self._observed
+        seen = self._best(receipt)
         if not self.plan.is_metered:
             return self._resolve("ok", Bill(None, "unknown", self._model, Usage()))
         found = bill(seen, provider=self.plan.provider, model=self._model, duration_ms=self._duration_ms())
@@ -217,6 +223,7 @@ class Meter:
         """
         if self.held is None:
             return None
+        receipt = self._best(receipt)
         reported = bill(
             receipt, provider=self.plan.provider, model=self._model, duration_ms=self._duration_ms()
         )
@@ -233,9 +240,15 @@ class Meter:
         return self._resolve("aborted", known, reason=reason)
 
     def estimate(self, receipt: Receipt, output_tokens: int) -> Entry | None:
-        """Book a call that came to its end and reported no usage: what was sent and what was seen, marked so."""
+        """
+        Book a call that came to its end and reported no usage: what was sent and what was seen, marked so.
+
+        What an inner meter observed is better than that.
+        """
         if self.held is None:
             return None
+        if (best := self._best(receipt)).usage is not None:
+            return self.settle(best)
         return self._resolve("ok", self._seen(receipt, output_tokens))
 
     def fail(self, reason: str, *, is_billed: bool) -> Entry | None:
@@ -258,6 +271,10 @@ class Meter:
     def release(self) -> Entry | None:
         """Give everything back: the request was never sent."""
         return self._resolve("released", Bill(0, "none", self._model, Usage()))
+
+    def _best(self, receipt: Receipt) -> Receipt:
+        """Return *receipt*, or what an inner meter observed where it says nothing of usage."""
+        return receipt if receipt.usage is not None or self._observed is None else self._observed
 
     def _seen(self, receipt: Receipt, output_tokens: int) -> Bill:
         assert self.held is not None  # noqa: S101 (asked only while something is held)

@@ -1,0 +1,288 @@
+"""
+The model calls that LangChain makes now, from the start event to whatever ends each.
+
+LangChain tells the end of most calls, and of some it never does: a cancelled `ainvoke`, a prompt of several whose
+sibling failed, a call that another handler stopped.  So a call is also over when its task is, or when nothing refers
+to its run any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from bursar.dropped import dropped
+from bursar.meter import Meter, Observer
+from bursar.meter.failures import failure_of
+from bursar.scope import current_meter
+from bursar.tokens import count_tokens
+from bursar.wire import Receipt
+from bursar_langchain.usage import is_from_cache, receipt_of, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
+
+    from langchain_core.outputs import LLMResult
+
+    from bursar.meter import Plan
+    from bursar.wire import Endpoint
+    from bursar_langchain.handler import BudgetCallbackHandler
+    from bursar_langchain.request import Request
+    from bursar_langchain.tree import Node
+
+_EXTEND_EVERY_S: Final = 60.0
+_LEASE_S: Final = 600.0
+_HANDLERS_MODULE: Final = "langchain_core.callbacks.manager"
+
+
+class ModelCall:
+    """
+    One call of a model, followed by one meter.
+
+    It ends once: the first of `settle`, `fail` and `leave` counts.
+
+    Attributes:
+        is_taken: Whether a start event of LangChain's stands for it already.
+
+        handlers: Who was given to the call itself to pay for it.
+
+        place: The run that it is made in.
+
+        prompts: The calls that one `generate()` makes together, if it makes several.
+
+    Args:
+        at_end: What to do once it has ended.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        endpoint: Endpoint,
+        *,
+        handlers: Sequence[BudgetCallbackHandler] = (),
+        at_end: Callable[[], None] | None = None,
+    ) -> None:
+        around = current_meter.get()
+        outer = None if around is None else around.inner()
+        self.meter: Meter | Observer
+        self.meter = Meter(plan) if outer is None else Observer(outer)
+        self.plan = plan
+        self.endpoint = endpoint
+        self.handlers = handlers
+        self.is_taken = False
+        self.place: Node | None = None
+        self.prompts: Prompts | None = None
+        self._at_end = at_end
+        self._around = around
+        self._has_output = False
+        self._next_extend_s = 0.0
+        self._task: asyncio.Task[Any] | None = None
+
+    def covers(self, request: Request) -> bool:
+        """Whether what is held is enough for *request*, which is what will be sent."""
+        held = self.meter.held if isinstance(self.meter, Meter) else None
+        if held is None:
+            return True
+        asked, planned = request.endpoint.read_request(request.body), self.plan.ask
+        limit = held.output_limit or planned.output_limit
+        return (
+            asked.model == held.bound.model
+            and asked.input_tokens_most <= planned.input_tokens_most
+            and asked.choices <= planned.choices
+            and (limit is None or (asked.output_limit is not None and asked.output_limit <= limit))
+        )
+
+    def sending(self) -> None:
+        """Mark that the request goes out now: what is called below this is this call's own."""
+        self.meter.dispatch()
+        if isinstance(self.meter, Meter) and (self.prompts is None or self.prompts.calls[0] is self):
+            current_meter.set(self.meter)
+
+    def follow_task(self) -> None:
+        """End with the task that runs now, should LangChain not tell."""
+        self._task = asyncio.current_task()
+        if self._task is not None:
+            self._task.add_done_callback(self._task_done)
+
+    def see_output(self) -> None:
+        """A piece of the answer is there: calls made between pieces are the reader's own."""
+        if not self._has_output:
+            self._has_output = True
+            self._step_aside()
+        now_s = self.meter.now_s()
+        if now_s > self._next_extend_s:
+            if self._next_extend_s:
+                self.meter.extend(_LEASE_S)
+            self._next_extend_s = now_s + _EXTEND_EVERY_S
+
+    def settle(self, result: LLMResult, run_id: str) -> None:
+        """Book the answer."""
+        if is_from_cache(result, run_id):
+            self.release()
+            return
+        receipt = receipt_of(result, self.endpoint)
+        text = "" if receipt.usage is not None else text_of(result)
+        if text and receipt.stated_nanousd is None:
+            self.meter.estimate(receipt, self._tokens_in(text))
+        else:
+            self.meter.settle(receipt)
+        self._ended()
+
+    def fail(self, error: BaseException, result: LLMResult | None) -> None:
+        """Book a call that raised *error*, or was left, with what had come by then."""
+        text = text_of(result)
+        if is_of_a_handler(error):
+            self._release()
+        elif self._has_output or text:
+            reason = "closed" if isinstance(error, GeneratorExit) else type(error).__name__
+            receipt = receipt_of(result, self.endpoint) if result is not None else Receipt()
+            self.meter.abort(receipt, self._tokens_in(text), reason=reason)
+        elif isinstance(error, Exception):
+            is_billed, reason = failure_of(error)
+            self.meter.fail(reason, is_billed=is_billed)
+        else:
+            self.meter.abort(Receipt(), None, reason=type(error).__name__)
+        self._ended()
+        if self.prompts is not None and not self.plan.is_async:
+            self.prompts.end_others(self)
+
+    def leave(self, reason: str) -> None:
+        """Book a call of whose end nothing is known."""
+        if self.meter.is_open:
+            self.meter.abort(Receipt(), None, reason=reason)
+        self._ended()
+
+    def release(self) -> None:
+        """Give back what is held for a call that was never sent."""
+        self._release()
+        self._ended()
+
+    def refused(self) -> None:
+        """End a call that may not be sent, and those that were to be sent together with it."""
+        self.release()
+        if self.prompts is not None:
+            for call in self.prompts.calls:
+                call.release()
+
+    def _release(self) -> None:
+        if isinstance(self.meter, Meter):
+            self.meter.release()
+
+    def _ended(self) -> None:
+        self._step_aside()
+        if self._task is not None:
+            self._task.remove_done_callback(self._task_done)
+            self._task = None
+        at_end, self._at_end = self._at_end, None
+        if at_end is not None:
+            at_end()
+
+    def _tokens_in(self, text: str) -> int:
+        """Count output, high where no tokenizer is at hand."""
+        counted = count_tokens(self.plan.ask.model, text)
+        return len(text.encode()) if counted is None else counted
+
+    def _step_aside(self) -> None:
+        if current_meter.get() is self.meter:
+            current_meter.set(self._around)
+
+    def _task_done(self, task: asyncio.Task[Any]) -> None:
+        if not self.meter.is_open:
+            return
+        error = None if task.cancelled() else task.exception()
+        if error is not None and is_of_a_handler(error):
+            self.release()
+        else:
+            self.leave("CancelledError" if task.cancelled() else "unknown")
+
+
+class Prompts:
+    """The calls that one `generate()` of several prompts makes; without tasks, one after the other."""
+
+    def __init__(self, params: object) -> None:
+        self.params = params
+        self.calls: list[ModelCall] = []
+
+    def add(self, call: ModelCall) -> None:
+        """Add the call of the next prompt."""
+        last = self.calls[-1].meter if self.calls else None
+        if isinstance(last, Meter) and isinstance(call.meter, Meter):
+            last.sibling = call.meter
+        self.calls.append(call)
+
+    def end_others(self, failed: ModelCall) -> None:
+        """End the calls whose sibling failed: what came before was answered, unseen; what comes after is not sent."""
+        index = self.calls.index(failed)
+        for call in self.calls[:index]:
+            call.leave("sibling failed")
+        for call in self.calls[index + 1 :]:
+            call.release()
+
+
+class Calls:
+    """The calls in flight, by the run that LangChain made for each; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: dict[int, tuple[ModelCall, weakref.ref[UUID]]] = {}
+
+    def add(self, run_id: UUID, call: ModelCall) -> None:
+        """Follow *call* under the id of its run, and end it when nobody refers to the run any more."""
+        dropped.start()
+        key = run_id.int
+        dies = weakref.ref(run_id, lambda _: dropped.later(lambda: self._forgotten(key)))
+        self._calls[key] = call, dies
+
+    def find(self, run_id: UUID) -> ModelCall | None:
+        """Return the call that is followed under *run_id*."""
+        found = self._calls.get(run_id.int)
+        return None if found is None else found[0]
+
+    def pop(self, run_id: UUID) -> ModelCall | None:
+        """Return the call of a run that ended, and follow it no more."""
+        found = self._calls.pop(run_id.int, None)
+        return None if found is None else found[0]
+
+    def end_in(self, node: Node, error: BaseException) -> None:
+        """End the calls made by tasks right in a run that was cancelled, or that another handler stopped."""
+        is_stopped = is_of_a_handler(error)
+        if isinstance(error, Exception) and not is_stopped:
+            return
+        with self._lock:
+            inside = [(key, call) for key, (call, _) in self._calls.items() if call.place is node]
+        for key, call in inside:
+            if is_stopped:
+                call.release()
+            elif call.plan.is_async:
+                call.leave(type(error).__name__)
+            else:
+                # In a thread of its own it goes on to its end, whoever still listens.
+                continue
+            self._calls.pop(key, None)
+
+    def __len__(self) -> int:
+        """Return how many calls are in flight."""
+        return len(self._calls)
+
+    def _forgotten(self, key: int) -> None:
+        found = self._calls.pop(key, None)
+        if found is not None:
+            found[0].leave("dropped")
+
+
+CALLS: Final = Calls()
+
+
+def is_of_a_handler(error: BaseException) -> bool:
+    """Whether *error* was raised by a callback handler at a call's start, so that the call was never sent."""
+    seen = error.__traceback__
+    names: list[str] = []
+    while seen is not None:
+        code = seen.tb_frame
+        if code.f_globals.get("__name__") == _HANDLERS_MODULE:
+            names.append(code.f_code.co_name)
+        seen = seen.tb_next
+    return any(name.endswith("_model_start") or name == "on_llm_start" for name in names)

@@ -1,0 +1,37 @@
+"""Which handlers pay for a call: each says so at the call's start, and whoever meters the call asks for them."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from bursar_langchain.handler import BudgetCallbackHandler
+
+_CLAIMS_MOST: Final = 10_000
+
+
+class Claims:
+    """The handlers of calls that have not been metered yet; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._claims: OrderedDict[int, list[BudgetCallbackHandler]] = OrderedDict()
+
+    def add(self, run_id: UUID, handler: BudgetCallbackHandler) -> None:
+        """Note that *handler* pays for a call."""
+        with self._lock:
+            self._claims.setdefault(run_id.int, []).append(handler)
+            if len(self._claims) > _CLAIMS_MOST:
+                # Of a call that another handler stopped.
+                self._claims.popitem(last=False)
+
+    def take(self, run_id: UUID) -> list[BudgetCallbackHandler]:
+        """Return who pays for a call, once."""
+        return self._claims.pop(run_id.int, []) if self._claims else []
+
+
+CLAIMS: Final = Claims()

@@ -1,0 +1,85 @@
+"""Who pays for a call: every handler that LangChain gave it or what it lies in, and the run around the code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from langchain_core.runnables.config import var_child_runnable_config
+
+from bursar.payer import Booking
+from bursar.payer.roots import Roots, pays_from
+from bursar_langchain.tree import TREE, Node, id_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+    from bursar.entry import Agent
+    from bursar.run import Run
+    from bursar_langchain.handler import BudgetCallbackHandler
+
+AROUND: Final = Roots()
+"""The runs that `with budget.run(...)` put around LangChain's, where no handler does."""
+
+
+def place_of(parent_id: UUID | None) -> Node | None:
+    """
+    Return the run that a call is made in.
+
+    A model that was given callbacks of its own is told of no parent; LangChain's own context still knows it.
+    """
+    if parent_id is not None:
+        return TREE.find(parent_id)
+    config = var_child_runnable_config.get()
+    manager = None if config is None else config.get("callbacks")
+    return TREE.find(getattr(manager, "parent_run_id", None))
+
+
+def booking_of(
+    agent: Agent, parent: Node | None, handlers: Iterable[BudgetCallbackHandler], *, root_id: int, workflow: str
+) -> Booking | None:
+    """
+    Return what a call is booked to and paid from; None where nobody pays for it.
+
+    Args:
+        handlers, root_id, workflow: See `runs_of`.
+
+    Raises:
+        ValueError: Two of the budgets are kept in different stores.
+    """
+    runs = runs_of(parent, handlers, root_id=root_id, workflow=workflow)
+    if not runs:
+        return None
+    return Booking(runs[0], agent, runs[0].chain(agent.name, tuple(runs[1:])))
+
+
+def runs_of(
+    parent: Node | None, handlers: Iterable[BudgetCallbackHandler], *, root_id: int, workflow: str
+) -> list[Run]:
+    """
+    Return the runs that a call is paid from: first the one to book it to, then others that are not around that.
+
+    Args:
+        handlers: Those that were given to the call itself.
+
+        root_id, workflow: Of the root run that the call is in, or that it is.
+    """
+    paying = list(handlers)
+    for node in () if parent is None else parent.lineage:
+        paying += [handler for handler in node.handlers if handler not in paying]
+    runs: list[Run] = []
+    for roots in (AROUND, *(handler.roots for handler in paying)):
+        run = roots.open(id_text(root_id), workflow)
+        if run is not None and all(run is not other for other in runs):
+            runs.append(run)
+    if len(runs) < 2:
+        return runs
+    first = max(runs, key=lambda run: len(run.lineage))
+    besides = [run for run in runs if all(run is not other for other in first.lineage)]
+    return [first, *(run for run in besides if run.budget is not None and not pays_from(first, run.budget))]
+
+
+def close_root(root_id: int, handlers: Iterable[BudgetCallbackHandler]) -> None:
+    """End the runs that were opened for a root run of LangChain's."""
+    for roots in (AROUND, *(handler.roots for handler in handlers)):
+        roots.close(id_text(root_id))

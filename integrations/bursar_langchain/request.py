@@ -1,0 +1,146 @@
+"""From LangChain's messages and parameters to a body that bursar can weigh: no less than what will be sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from bursar.prices import provider_of_url
+from bursar.wire import OPENAI_COMPLETIONS, chat_format
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from langchain_core.messages import BaseMessage
+
+    from bursar.wire import Endpoint
+
+_PROVIDERS: Final = {
+    "amazon_bedrock": "aws",
+    "aws_bedrock": "aws",
+    "bedrock": "aws",
+    "azure_openai": "azure",
+    "azure_ai": "azure",
+    "google_genai": "google",
+    "google_vertexai": "google",
+    "google_anthropic_vertex": "google",
+    "google": "google",
+    "mistralai": "mistral",
+    "xai": "x-ai",
+    "fireworks": "fireworks",
+}
+"""What LangChain calls a provider (`ls_provider`), in the words of the price data; others are called the same."""
+
+_URLS: Final = ("openai_api_base", "base_url", "anthropic_api_url", "azure_endpoint", "endpoint", "groq_api_base")
+_NOT_SENT: Final = frozenset({"_type", "model_name", "model_kwargs", "streaming"})
+_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
+
+
+class Request(NamedTuple):
+    """What a call will send, as far as its bound depends on it."""
+
+    endpoint: Endpoint
+    body: dict[str, Any]
+    provider: str
+
+
+def chat_request(
+    messages: Iterable[BaseMessage],
+    params: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    serialized: Mapping[str, Any] | None = None,
+) -> Request:
+    """
+    Return what a chat model is about to send.
+
+    Args:
+        params: The event's `invocation_params`: tools, `n`, tiers.
+
+        metadata: Of the event: the model and the limit as they go on the wire, which *params* may hold twice.
+
+        serialized: Of the event: where the model's own address is.
+    """
+    model, provider = _model_of(params, metadata), _provider_of(params, metadata, serialized)
+    body = _body(params, metadata, model)
+    body["messages"] = [_message(message) for message in messages]
+    return Request(chat_format(provider, model), body, provider)
+
+
+def text_request(
+    prompt: str,
+    params: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    serialized: Mapping[str, Any] | None = None,
+) -> Request:
+    """Return what a model that completes texts is about to send."""
+    model, provider = _model_of(params, metadata), _provider_of(params, metadata, serialized)
+    body = _body(params, metadata, model)
+    body["prompt"] = prompt
+    return Request(OPENAI_COMPLETIONS, body, provider)
+
+
+def _body(params: Mapping[str, Any], metadata: Mapping[str, Any], model: str) -> dict[str, Any]:
+    body = {key: value for key, value in params.items() if key not in _NOT_SENT and value is not None}
+    body["model"] = model
+    limit = metadata.get("ls_max_tokens")
+    if isinstance(limit, int):
+        for key in _LIMITS:
+            body.pop(key, None)
+        body["max_tokens"] = limit
+    elif "max_output_tokens" in body:
+        body["max_tokens"] = body.pop("max_output_tokens")
+    return body
+
+
+def _model_of(params: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+    for name in (metadata.get("ls_model_name"), params.get("model"), params.get("model_name"), params.get("model_id")):
+        if isinstance(name, str) and name:
+            return name
+    return ""
+
+
+def _provider_of(
+    params: Mapping[str, Any], metadata: Mapping[str, Any], serialized: Mapping[str, Any] | None
+) -> str:
+    """Return who bills: whoever the model's own address belongs to, else what LangChain calls the provider."""
+    arguments = (serialized or {}).get("kwargs")
+    if isinstance(arguments, dict):
+        for key in _URLS:
+            url = arguments.get(key)
+            if isinstance(url, str) and (found := provider_of_url(url)) is not None:
+                return found
+    name = metadata.get("ls_provider") or params.get("_type") or ""
+    return _PROVIDERS.get(name, name if isinstance(name, str) else "")
+
+
+def _message(message: BaseMessage) -> dict[str, Any]:
+    content: Any = message.content
+    body: dict[str, Any] = {"role": message.type, "content": content}
+    if not isinstance(content, str):
+        body["content"] = [_block(block) for block in content]
+    if calls := getattr(message, "tool_calls", None):
+        body["tool_calls"] = calls
+    if (made_by := getattr(message, "tool_call_id", None)) is not None:
+        body["tool_call_id"] = made_by
+    if message.name:
+        body["name"] = message.name
+    return body
+
+
+def _block(block: Any) -> Any:  # noqa: ANN401 - whatever a user put into a message
+    """Return a block of LangChain's own format as a provider has it; others are such already."""
+    if not isinstance(block, dict):
+        return block
+    kind = block.get("type")
+    data = block.get("base64") or block.get("data")
+    if kind == "audio":
+        return {"type": "input_audio", "input_audio": {"data": data}} if data else {"type": "input_video"}
+    if kind == "video":
+        return {"type": "input_video"}
+    if kind == "file" and "file" not in block:
+        source = {"type": "base64", "media_type": block.get("mime_type"), "data": data} if data else {"type": "url"}
+        return {"type": "document", "source": source}
+    if kind == "text-plain":
+        return {"type": "text", "text": block.get("text")}
+    return block
+
+

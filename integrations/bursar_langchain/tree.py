@@ -1,0 +1,129 @@
+"""
+The runs that LangChain is in now: which lies in which, and what each is called.
+
+One tree for the process, kept by the one handler that LangChain calls for every run (`watch`).  A run is forgotten
+when it ends, and with a root everything below it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from uuid import UUID
+
+    from bursar_langchain.handler import BudgetCallbackHandler
+
+_ROOTS_MOST: Final = 10_000
+"""Root runs followed at the same time; of more, the oldest is taken for one whose end was never told."""
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """
+    One run of a chain, a graph, a graph's node, a tool or a retriever.
+
+    Attributes:
+        name: As LangChain names it.
+
+        is_named: Whether that is more than the name of a class of LangChain's own.
+
+        metadata: As its start event had it.
+
+        agent: The agent that `BudgetMiddleware` was told it is.
+
+        handlers: Those that pay for everything below it.
+
+        inside: Of a root: the ids of all that is followed below it, and its own.
+    """
+
+    id: int
+    name: str
+    is_named: bool
+    parent: Node | None
+    metadata: Mapping[str, Any]
+    root: Node = field(init=False)
+    agent: str | None = None
+    handlers: list[BudgetCallbackHandler] = field(default_factory=list["BudgetCallbackHandler"])
+    inside: set[int] = field(default_factory=set[int])
+
+    def __post_init__(self) -> None:
+        self.root = self if self.parent is None else self.parent.root
+
+    @property
+    def lineage(self) -> Iterator[Node]:
+        """This run and those around it, innermost first."""
+        node: Node | None = self
+        while node is not None:
+            yield node
+            node = node.parent
+
+    @property
+    def run_id(self) -> str:
+        """Its id as LangChain writes it."""
+        return id_text(self.id)
+
+
+class Tree:
+    """All runs that have started and not ended; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._nodes: dict[int, Node] = {}
+        self._roots: OrderedDict[int, Node] = OrderedDict()
+
+    def begin(
+        self, run_id: UUID, parent_id: UUID | None, name: str, metadata: Mapping[str, Any], *, is_named: bool
+    ) -> Node:
+        """Return the node of a run that starts; told of it again, the same."""
+        key = run_id.int
+        with self._lock:
+            known = self._nodes.get(key)
+            if known is not None:
+                return known
+            parent = None if parent_id is None else self._nodes.get(parent_id.int)
+            node = self._nodes[key] = Node(key, name, is_named, parent, metadata)
+            node.root.inside.add(key)
+            if node.root is node:
+                self._roots[key] = node
+                if len(self._roots) > _ROOTS_MOST:
+                    self._forget(next(iter(self._roots.values())))
+        return node
+
+    def find(self, run_id: UUID | None) -> Node | None:
+        """Return the node of a run that is followed."""
+        return None if run_id is None else self._nodes.get(run_id.int)
+
+    def end(self, run_id: UUID) -> Node | None:
+        """Forget a run that ended, and return its node if it was followed."""
+        with self._lock:
+            node = self._nodes.pop(run_id.int, None)
+            if node is None:
+                return None
+            if node.root is node:
+                self._forget(node)
+            else:
+                node.root.inside.discard(node.id)
+        return node
+
+    def _forget(self, root: Node) -> None:
+        self._roots.pop(root.id, None)
+        for key in root.inside:
+            self._nodes.pop(key, None)
+
+    def __len__(self) -> int:
+        """Return how many runs are followed now."""
+        return len(self._nodes)
+
+
+TREE: Final = Tree()
+
+
+def id_text(key: int) -> str:
+    """Return the id of a run as LangChain writes it."""
+    digits = f"{key:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,0 +1,149 @@
+"""What LangChain says that a call has used: the provider's own figures where it keeps them, else LangChain's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from bursar.usage import Usage
+from bursar.wire import ANTHROPIC_MESSAGES, Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from langchain_core.outputs import LLMResult
+
+    from bursar.wire import Endpoint
+
+_TIERS: Final = ("priority", "flex")
+_OWN_ID: Final = "lc_run--"
+
+
+def receipt_of(result: LLMResult, endpoint: Endpoint) -> Receipt:
+    """
+    Return what *result* says about the cost of its call.
+
+    Args:
+        endpoint: The format in which the call was weighed, which is also that of the usage its provider states.
+    """
+    message = _message_of(result)
+    about: Mapping[str, Any] = getattr(message, "response_metadata", None) or _generation_info(result)
+    output: Mapping[str, Any] = result.llm_output or {}
+    model = _text(about, "model_name", "model", "model_id") or _text(output, "model_name", "model", "model_id")
+    stated = about.get("token_usage") or about.get("usage") or output.get("token_usage") or output.get("usage")
+    finished = bool(_text(about, "finish_reason", "stop_reason", "done_reason", "stopReason", "status"))
+    tier = about.get("service_tier") or output.get("service_tier")
+    if isinstance(stated, dict) and stated:
+        raw = endpoint.read_response(_raw(endpoint, stated, model, tier))
+        if raw.usage is not None:
+            return replace(raw, finished=True)
+    told = getattr(message, "usage_metadata", None)
+    if not told:
+        return Receipt(model=model, finished=finished)
+    usage, told_tier = _usage_of(told)
+    return Receipt(usage=usage, model=model, finished=True).with_tier(told_tier or tier)
+
+
+def is_from_cache(result: LLMResult, run_id: str) -> bool:
+    """
+    Whether LangChain's own cache answered, so that nothing was sent.
+
+    It says so by a cost of zero beside the usage; an answer without usage still carries the id of the run that had it
+    from the provider.
+    """
+    message = _message_of(result)
+    if message is None:
+        # The cache of text models marks nothing, and leaves out what only the provider can have said.
+        return False
+    usage: Mapping[str, Any] = getattr(message, "usage_metadata", None) or {}
+    if usage.get("total_cost") == 0:
+        return True
+    made_by = getattr(message, "id", None)
+    return isinstance(made_by, str) and made_by.startswith(_OWN_ID) and run_id not in made_by
+
+
+def text_of(result: LLMResult | None) -> str:
+    """Return all the output that *result* shows, as one text to be counted."""
+    if result is None:
+        return ""
+    parts: list[str] = []
+    for generations in result.generations:
+        for generation in generations:
+            message = getattr(generation, "message", None)
+            if message is None:
+                parts.append(generation.text)
+                continue
+            _add_texts(message.content, parts)
+            _add_texts(message.additional_kwargs, parts)
+            for key in ("tool_calls", "invalid_tool_calls", "tool_call_chunks"):
+                _add_texts(getattr(message, key, None), parts)
+    return "".join(parts)
+
+
+def _add_texts(node: Any, parts: list[str]) -> None:  # noqa: ANN401 - whatever a provider put into a message
+    if isinstance(node, str):
+        parts.append(node)
+    elif isinstance(node, dict):
+        for value in node.values():
+            _add_texts(value, parts)
+    elif isinstance(node, list):
+        for item in node:
+            _add_texts(item, parts)
+
+
+def _message_of(result: LLMResult) -> Any:  # noqa: ANN401 - a message of any kind, or None
+    for generations in result.generations:
+        for generation in generations:
+            return getattr(generation, "message", None)
+    return None
+
+
+def _generation_info(result: LLMResult) -> Mapping[str, Any]:
+    for generations in result.generations:
+        for generation in generations:
+            return generation.generation_info or {}
+    return {}
+
+
+def _raw(endpoint: Endpoint, usage: dict[str, Any], model: str | None, tier: object) -> dict[str, Any]:
+    body: dict[str, Any] = {"usage": usage}
+    if model is not None:
+        body["model"] = model
+    if isinstance(tier, str):
+        body["service_tier"] = tier
+    if endpoint is ANTHROPIC_MESSAGES:
+        body |= {"type": "message", "role": "assistant", "content": []}
+    return body
+
+
+def _usage_of(told: Mapping[str, Any]) -> tuple[Usage, str | None]:
+    """Return LangChain's `usage_metadata` as usage, and the tier that its details are named after."""
+    into: Mapping[str, Any] = told.get("input_token_details") or {}
+    out: Mapping[str, Any] = told.get("output_token_details") or {}
+    tier = next((tier for tier in _TIERS if tier in into or tier in out), None)
+    hour = _count(into, "ephemeral_1h_input_tokens", None)
+    written = _count(into, "cache_creation", tier)
+    written = max(written, hour + _count(into, "ephemeral_5m_input_tokens", None))
+    output = _count(told, "output_tokens", None)
+    other = {"input_audio_tokens": _count(into, "audio", None), "output_audio_tokens": _count(out, "audio", None)}
+    usage = Usage(
+        input_tokens=_count(told, "input_tokens", None),
+        cache_read_tokens=_count(into, "cache_read", tier),
+        cache_write_tokens=written,
+        cache_write_1h_tokens=hour,
+        output_tokens=output,
+        reasoning_tokens=min(_count(out, "reasoning", tier), output),
+        other={name: count for name, count in other.items() if count},
+    )
+    return usage, tier
+
+
+def _count(counts: Mapping[str, Any], name: str, tier: str | None) -> int:
+    found = counts.get(name)
+    if not found and tier is not None:
+        found = counts.get(f"{tier}_{name}")
+    return found if isinstance(found, int) and found > 0 else 0
+
+
+def _text(about: Mapping[str, Any], *names: str) -> str | None:
+    return next((value for name in names if isinstance(value := about.get(name), str) and value), None)
