@@ -9,7 +9,6 @@ to its run any more.
 from __future__ import annotations
 
 import asyncio
-import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,6 +48,8 @@ class ModelCall:
 
         handlers: Who was given to the call itself to pay for it.
 
+        key: What it is followed under.
+
         place: The run that it is made in.
 
         prompts: The calls that one `generate()` makes together, if it makes several.
@@ -63,18 +64,24 @@ class ModelCall:
         endpoint: Endpoint,
         *,
         handlers: Sequence[BudgetCallbackHandler] = (),
+        prompts: Prompts | None = None,
         at_end: Callable[[], None] | None = None,
     ) -> None:
-        around = current_meter.get()
-        outer = None if around is None else around.inner()
+        # What surrounds the first of several prompts surrounds them all.
+        is_sibling = prompts is not None and bool(prompts.calls)
+        around = prompts.calls[0]._around if prompts is not None and is_sibling else current_meter.get()
+        outer = None if around is None or is_sibling else around.inner()
         self.meter: Meter | Observer
         self.meter = Meter(plan) if outer is None else Observer(outer)
         self.plan = plan
         self.endpoint = endpoint
         self.handlers = handlers
         self.is_taken = False
+        self.key: int | None = None
         self.place: Node | None = None
-        self.prompts: Prompts | None = None
+        self.prompts = prompts
+        if prompts is not None:
+            prompts.add(self)
         self._at_end = at_end
         self._around = around
         self._has_output = False
@@ -176,6 +183,7 @@ class ModelCall:
         if self._task is not None:
             self._task.remove_done_callback(self._task_done)
             self._task = None
+        CALLS.forget(self)
         at_end, self._at_end = self._at_end, None
         if at_end is not None:
             at_end()
@@ -226,7 +234,6 @@ class Calls:
     """The calls in flight, by the run that LangChain made for each; safe to use from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._calls: dict[int, tuple[ModelCall, weakref.ref[UUID]]] = {}
 
     def add(self, run_id: UUID, call: ModelCall) -> None:
@@ -234,6 +241,7 @@ class Calls:
         dropped.start()
         key = run_id.int
         dies = weakref.ref(run_id, lambda _: dropped.later(lambda: self._forgotten(key)))
+        call.key = key
         self._calls[key] = call, dies
 
     def find(self, run_id: UUID) -> ModelCall | None:
@@ -241,34 +249,30 @@ class Calls:
         found = self._calls.get(run_id.int)
         return None if found is None else found[0]
 
-    def pop(self, run_id: UUID) -> ModelCall | None:
-        """Return the call of a run that ended, and follow it no more."""
-        found = self._calls.pop(run_id.int, None)
-        return None if found is None else found[0]
+    def forget(self, call: ModelCall) -> None:
+        """Follow *call* no more."""
+        if call.key is not None:
+            self._calls.pop(call.key, None)
 
     def end_in(self, node: Node, error: BaseException) -> None:
         """End the calls made by tasks right in a run that was cancelled, or that another handler stopped."""
         is_stopped = is_of_a_handler(error)
         if isinstance(error, Exception) and not is_stopped:
             return
-        with self._lock:
-            inside = [(key, call) for key, (call, _) in self._calls.items() if call.place is node]
-        for key, call in inside:
+        inside = [call for call, _ in list(self._calls.values()) if call.place is node]
+        for call in inside:
             if is_stopped:
                 call.release()
             elif call.plan.is_async:
                 call.leave(type(error).__name__)
-            else:
-                # In a thread of its own it goes on to its end, whoever still listens.
-                continue
-            self._calls.pop(key, None)
+            # In a thread of its own a call goes on to its end, whoever still listens.
 
     def __len__(self) -> int:
         """Return how many calls are in flight."""
         return len(self._calls)
 
     def _forgotten(self, key: int) -> None:
-        found = self._calls.pop(key, None)
+        found = self._calls.get(key)
         if found is not None:
             found[0].leave("dropped")
 

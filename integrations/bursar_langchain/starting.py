@@ -98,10 +98,8 @@ def _begin(
     )
     is_root = parent is None and parent_run_id is None
     at_end = partial(close_root, root_id, handlers) if is_root else None
-    call = ModelCall(plan, request.endpoint, handlers=handlers, at_end=at_end)
-    if batch_size > 1:
-        call.prompts = _prompts_of(params)
-        call.prompts.add(call)
+    prompts = _prompts_of(params) if batch_size > 1 else None
+    call = ModelCall(plan, request.endpoint, handlers=handlers, prompts=prompts, at_end=at_end)
     call.place = parent
     return call
 

@@ -1,19 +1,22 @@
 """
 The runs that LangChain is in now: which lies in which, and what each is called.
 
-One tree for the process, kept by the one handler that LangChain calls for every run (`watch`).  A run is forgotten
-when it ends, and with a root everything below it.
+One tree for the process, kept by a handler that LangChain calls for every run (`watch`).  A run is forgotten when it
+ends, and with a root everything below it; a root whose end LangChain does not tell, when nothing refers to it any more.
 """
 
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from bursar.dropped import dropped
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from uuid import UUID
 
     from bursar_langchain.handler import BudgetCallbackHandler
@@ -39,6 +42,8 @@ class Node:
         handlers: Those that pay for everything below it.
 
         inside: Of a root: the ids of all that is followed below it, and its own.
+
+        alive: Of a root: the id that LangChain gave it, as long as LangChain holds it.
     """
 
     id: int
@@ -50,6 +55,7 @@ class Node:
     agent: str | None = None
     handlers: list[BudgetCallbackHandler] = field(default_factory=list["BudgetCallbackHandler"])
     inside: set[int] = field(default_factory=set[int])
+    alive: weakref.ref[UUID] | None = None
 
     def __post_init__(self) -> None:
         self.root = self if self.parent is None else self.parent.root
@@ -69,12 +75,18 @@ class Node:
 
 
 class Tree:
-    """All runs that have started and not ended; safe to use from any thread."""
+    """
+    All runs that have started and not ended; safe to use from any thread.
+
+    Attributes:
+        at_end: What to do with a root that has ended.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._nodes: dict[int, Node] = {}
         self._roots: OrderedDict[int, Node] = OrderedDict()
+        self.at_end: Callable[[Node], None] = lambda root: None
 
     def begin(
         self, run_id: UUID, parent_id: UUID | None, name: str, metadata: Mapping[str, Any], *, is_named: bool
@@ -88,10 +100,14 @@ class Tree:
             parent = None if parent_id is None else self._nodes.get(parent_id.int)
             node = self._nodes[key] = Node(key, name, is_named, parent, metadata)
             node.root.inside.add(key)
-            if node.root is node:
-                self._roots[key] = node
-                if len(self._roots) > _ROOTS_MOST:
-                    self._forget(next(iter(self._roots.values())))
+            if parent is not None:
+                return node
+            node.alive = weakref.ref(run_id, lambda _: dropped.later(lambda: self._ended(key)))
+            self._roots[key] = node
+            oldest = next(iter(self._roots)) if len(self._roots) > _ROOTS_MOST else None
+        dropped.start()
+        if oldest is not None:
+            self._ended(oldest)
         return node
 
     def find(self, run_id: UUID | None) -> Node | None:
@@ -100,20 +116,21 @@ class Tree:
 
     def end(self, run_id: UUID) -> Node | None:
         """Forget a run that ended, and return its node if it was followed."""
+        return self._ended(run_id.int)
+
+    def _ended(self, key: int) -> Node | None:
         with self._lock:
-            node = self._nodes.pop(run_id.int, None)
+            node = self._nodes.pop(key, None)
             if node is None:
                 return None
-            if node.root is node:
-                self._forget(node)
-            else:
-                node.root.inside.discard(node.id)
+            node.root.inside.discard(key)
+            if node.parent is None:
+                self._roots.pop(key, None)
+                for inside in node.inside:
+                    self._nodes.pop(inside, None)
+        if node.parent is None:
+            self.at_end(node)
         return node
-
-    def _forget(self, root: Node) -> None:
-        self._roots.pop(root.id, None)
-        for key in root.inside:
-            self._nodes.pop(key, None)
 
     def __len__(self) -> int:
         """Return how many runs are followed now."""

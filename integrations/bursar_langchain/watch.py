@@ -149,12 +149,12 @@ class CallWatch(BaseCallbackHandler):
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> Any:
         """Book an answer."""
         del kwargs
-        if (call := CALLS.pop(run_id)) is not None:
+        if (call := CALLS.find(run_id)) is not None:
             call.settle(response, str(run_id))
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> Any:
         """Book a call that failed, or was left."""
-        if (call := CALLS.pop(run_id)) is not None:
+        if (call := CALLS.find(run_id)) is not None:
             call.fail(error, kwargs.get("response"))
 
 
@@ -175,12 +175,8 @@ def _begin(
 
 def _end(run_id: UUID, error: BaseException | None = None) -> None:
     node = TREE.end(run_id)
-    if node is None:
-        return
-    if error is not None and len(CALLS):
+    if node is not None and error is not None and len(CALLS):
         CALLS.end_in(node, error)
-    if node.root is node:
-        close_root(node.id, node.handlers)
 
 
 class _Always:
@@ -197,6 +193,7 @@ def _register(handler: BaseCallbackHandler, *, inheritable: bool) -> None:
     register_configure_hook(cast("ContextVar[BaseCallbackHandler | None]", _Always(handler)), inheritable)
 
 
+TREE.at_end = lambda root: close_root(root.id, root.handlers)
 # Once for the process.  The nodes of a graph have only what they inherit; what a model inherits would come before the
 # handlers of its constructor.
 _register(RunWatch(), inheritable=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import Field, SecretStr
 
 from bursar import Budget
+from bursar.dropped import dropped
 from bursar.entry import Entry
 from bursar.run import Run
 from bursar.simulator import Simulator
@@ -148,12 +150,6 @@ def entries_of(run: Run) -> list[Entry]:
     return list(run.store.entries(Where(run_ids=tuple(run.family))))
 
 
-def sent_of(budget: Budget) -> list[Entry]:
-    """What reached the wire of all runs of *budget*, oldest first."""
-    store = budget.policy and budget.store
-    return [entry for entry in store.entries(Where()) if entry.is_sent]
-
-
 @pytest.fixture
 def sim() -> Iterator[Simulator]:
     """The provider that real models call."""
@@ -171,5 +167,7 @@ def store() -> MemoryStore:
 def nothing_is_left() -> Iterator[None]:
     """After every test, no run and no call is followed any more."""
     yield
+    gc.collect()
+    dropped.do_all()
     assert 0 == len(CALLS), "a call is still followed"
     assert 0 == len(TREE), "a run is still followed"
