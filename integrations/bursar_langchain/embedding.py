@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -46,8 +45,14 @@ def guard_embeddings(model: ModelT, payer: Payer) -> ModelT:
         "bursar_plain": property(lambda _: plain),
     }
     guarded_class = type(plain)(plain.__name__, (_GuardedEmbeddings, plain), attributes)
-    twin = copy.copy(model)
-    object.__setattr__(twin, "__class__", guarded_class)
+    twin = object.__new__(guarded_class)
+    state: Any = model.__getstate__()
+    if hasattr(twin, "__setstate__"):
+        twin.__setstate__(state)
+    else:
+        kept, slots = state if isinstance(state, tuple) else (state, None)
+        for name, value in {**(kept or {}), **(slots or {})}.items():
+            setattr(twin, name, value)
     return twin
 
 

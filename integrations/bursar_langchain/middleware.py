@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain.agents.middleware import AgentMiddleware, hook_config
+from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
@@ -215,15 +216,17 @@ def _asked_besides(request: ModelRequest) -> dict[str, Any]:
     """Return the tools and the answer's schema, which `create_agent` binds to the model only when it calls it."""
     tools = [tool if isinstance(tool, dict) else convert_to_openai_tool(tool) for tool in request.tools]
     asked: dict[str, Any] = {}
-    specs: Any = getattr(request.response_format, "schema_specs", None)
-    single: Any = getattr(request.response_format, "schema_spec", None)
-    for spec in (*(specs or ()), *((single,) if single is not None else ())):
+    wanted: Any = request.response_format
+    if isinstance(wanted, AutoStrategy):
+        # Which of the two it becomes is found out only when the model is called.
+        asked |= ProviderStrategy(wanted.schema).to_model_kwargs()
+        wanted = ToolStrategy(wanted.schema)
+    if isinstance(wanted, ProviderStrategy):
+        asked |= wanted.to_model_kwargs()
+    for spec in wanted.schema_specs if isinstance(wanted, ToolStrategy) else ():
         schema = {"name": spec.name, "description": spec.description, "parameters": spec.json_schema}
         tools.append({"type": "function", "function": schema})
-        asked["response_format"] = {"type": "json_schema", "json_schema": schema}
-    if tools:
-        asked["tools"] = tools
-    return asked
+    return {**asked, "tools": tools} if tools else asked
 
 
 def _check_agent(name: str, budget: Budget | None) -> None:

@@ -1,0 +1,197 @@
+"""The handlers that watch every run of the process: registered once, in line, and nothing kept of what has ended."""
+
+# What models return has types that no two versions share.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import subprocess
+import sys
+import threading
+import tracemalloc
+from typing import Any
+from uuid import UUID
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler, CallbackManager
+from langchain_core.tracers import context
+
+from bursar import Budget
+from bursar.dropped import dropped
+from bursar.stores.memory import MemoryStore
+from bursar_langchain import BudgetCallbackHandler, watch
+from bursar_langchain.calls import CALLS
+from bursar_langchain.claims import CLAIMS
+from bursar_langchain.tree import TREE
+from bursar_langchain.watch import CallWatch, RunWatch
+from tests.integrations.langchain.conftest import Scripted, entries_of
+
+pytestmark = pytest.mark.timeout(120)
+
+ASK: Any = {"messages": [("user", "hello")]}
+
+
+def test_the_list_of_hooks_does_not_grow(store: MemoryStore) -> None:
+    """Scenario 32: a thousand blocks, and two hooks as before."""
+    before = len(context._configure_hooks)
+    for _ in range(1_000):
+        with Budget(5, store=store).run("job"):
+            pass
+
+    assert before == len(context._configure_hooks)
+
+
+def test_calls_of_tasks_stay_in_their_thread(store: MemoryStore) -> None:
+    """Scenario 33: no hook of ours hops to another thread, before or after a call."""
+    seen: list[int] = []
+
+    class Spy(MemoryStore):
+        def reserve(self, *args: Any, **kwargs: Any) -> Any:
+            seen.append(threading.get_ident())
+            return super().reserve(*args, **kwargs)
+
+        def resolve(self, *args: Any, **kwargs: Any) -> Any:
+            seen.append(threading.get_ident())
+            return super().resolve(*args, **kwargs)
+
+    with Budget(5, store=Spy()).run("job"):
+        asyncio.run(Scripted().ainvoke("hello"))
+
+    assert [threading.get_ident()] * 2 == seen
+
+
+def test_the_watch_of_calls_comes_last() -> None:
+    """Whatever handlers a call has, inherited or its own, the one that reserves is behind them all."""
+
+    class Other(BaseCallbackHandler):
+        pass
+
+    made = CallbackManager.configure([Other()], [Other()])
+    child = CallbackManager.configure(made.on_chain_start({}, {}).get_child(), [Other()])
+    TREE.end(child.parent_run_id or UUID(int=0))
+    task = AsyncCallbackManager.configure([Other()], [Other()])
+    for each in (made, child, task):
+        kinds = [type(handler) for handler in each.handlers]
+        assert CallWatch is kinds[-1]
+        assert 1 == kinds.count(CallWatch) == kinds.count(RunWatch)
+
+
+def test_langchain_awaits_async_handlers_where_it_is_expected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A canary: how a call of a task is told from another depends on the name of one function of LangChain's."""
+    asked: list[str] = []
+
+    def hold(*args: Any, **event: Any) -> None:
+        asked.append("called")
+
+    async def ahold(*args: Any, **event: Any) -> None:
+        asked.append("awaited")
+
+    monkeypatch.setattr(watch, "hold_chat", hold)
+    monkeypatch.setattr(watch, "ahold_chat", ahold)
+    Scripted().invoke("hello")
+    asyncio.run(Scripted().ainvoke("hello"))
+
+    assert ["called", "awaited"] == asked
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_nothing_is_kept_of_runs_that_have_ended(is_async: bool) -> None:
+    """Nothing is followed any more once a run has ended, however many there were."""
+    agent = create_agent(Scripted(), [], name="worker")
+    handler = BudgetCallbackHandler(Budget(5, store=MemoryStore()))
+    claims = len(CLAIMS._claims)
+
+    def invoke(times: int) -> None:
+        for _ in range(times):
+            config: Any = {"callbacks": [handler]}
+            if is_async:
+                asyncio.run(agent.ainvoke(ASK, config))
+            else:
+                agent.invoke(ASK, config)
+
+    invoke(50)
+    sizes = [len(TREE), len(CALLS), len(handler.roots)]
+    invoke(50)
+
+    assert [0, 0, 0] == sizes == [len(TREE), len(CALLS), len(handler.roots)]
+    assert claims == len(CLAIMS._claims)
+
+
+def test_memory_of_ended_runs_is_freed() -> None:
+    """What is allocated by our own modules for a run is gone when the run is."""
+    handler = BudgetCallbackHandler()
+    agent = create_agent(Scripted(), [], name="worker")
+
+    def held() -> int:
+        gc.collect()
+        dropped.do_all()
+        ours = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*bursar_langchain*")])
+        return sum(trace.size for trace in ours.statistics("filename"))
+
+    for _ in range(20):
+        agent.invoke(ASK, config={"callbacks": [handler]})
+    tracemalloc.start()
+    try:
+        for _ in range(100):
+            agent.invoke(ASK, config={"callbacks": [handler]})
+        first = held()
+        for _ in range(400):
+            agent.invoke(ASK, config={"callbacks": [handler]})
+        # A byte or so a run is what the measurement itself is off by.
+        assert held() - first < 8_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_only_langchain_core_is_needed() -> None:
+    """Importing the adapter imports neither LangChain's agents nor LangGraph."""
+    code = (
+        "import sys, bursar_langchain; "
+        "print([name for name in ('langchain', 'langgraph', 'openai', 'anthropic') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "[]" == done.stdout.strip()
+
+
+def test_without_langchains_agents_the_rest_works() -> None:
+    """Where only langchain-core is installed, the handler works, and the middleware says what to install."""
+    code = """
+import sys
+for name in ("langchain", "langgraph"):
+    sys.modules[name] = None
+import bursar_langchain
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+from bursar import Budget, BudgetExceeded
+from bursar.stores.memory import MemoryStore
+model = GenericFakeChatModel(messages=iter([AIMessage("x")]))
+try:
+    with Budget(calls=0, store=MemoryStore()).run("job"):
+        model.invoke("hello")
+except BudgetExceeded:
+    print("refused")
+try:
+    bursar_langchain.BudgetMiddleware
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "refused" in done.stdout
+    assert 'pip install "langchain' in done.stdout
+
+
+def test_a_handler_can_be_in_sets() -> None:
+    """LangChain keeps handlers in sets when it merges managers."""
+    assert 2 == len({BudgetCallbackHandler(1), BudgetCallbackHandler(1)})
+
+
+def test_without_anybody_who_pays_nothing_is_entered(store: MemoryStore) -> None:
+    """Outside any run, a model without a handler is not metered, and nothing is changed."""
+    Scripted().invoke("hello")
+    with Budget(5, store=store).run("job") as run:
+        pass
+
+    assert [] == entries_of(run)
