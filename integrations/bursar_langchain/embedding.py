@@ -1,5 +1,8 @@
 """Embedding models that call no SDK that bursar knows: a subclass of the user's own class pays around each method."""
 
+# What is overridden is of whatever class the user's model has.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 from contextlib import contextmanager
@@ -50,9 +53,10 @@ def guard_embeddings(model: ModelT, payer: Payer) -> ModelT:
     if hasattr(twin, "__setstate__"):
         twin.__setstate__(state)
     else:
-        kept, slots = state if isinstance(state, tuple) else (state, None)
-        for name, value in {**(kept or {}), **(slots or {})}.items():
-            setattr(twin, name, value)
+        parts: Any = state if isinstance(state, tuple) else (state,)
+        for part in filter(None, parts):
+            for name, value in part.items():
+                setattr(twin, name, value)
     return twin
 
 

@@ -8,7 +8,7 @@ downgrades.  Any other embedding model is paid for around its methods.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.embeddings import Embeddings
@@ -80,9 +80,7 @@ def guard(model: ModelT, budget: Money | Budget | None = None, *, agent: str | N
         if isinstance(model, BaseChatModel)
         else "an SDK's own client is guarded by bursar.guard()"
     )
-    msg = (
-        f"guard() takes embeddings, or a chat model that calls OpenAI's or Anthropic's SDK, not {kind}; {hint}"
-    )
+    msg = f"guard() takes embeddings, or a chat model that calls OpenAI's or Anthropic's SDK, not {kind}; {hint}"
     raise TypeError(msg)
 
 
@@ -166,7 +164,8 @@ def _over_guarded_clients(
         if id(client) not in guarded:
             guarded[id(client)] = client, guard_client(client, sdk, payer)
         twin = guarded[id(client)][1]
-        changed[name] = twin if held is client else type(held)(twin)
+        make = cast("Any", type(held))
+        changed[name] = twin if held is client else make(twin)
     if not changed:
         return None
     copied = copy.copy(model)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bursar.entry import Agent
 from bursar.run import UNATTRIBUTED
 from bursar.scope import current_agent
+from bursar.wire.fields import array_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,9 +120,11 @@ def is_users_name(name: str, serialized: Mapping[str, Any] | None) -> bool:
         return False
     if "Agent" in name:
         return True
-    path = (serialized or {}).get("id")
-    own = path[-1] if isinstance(path, list) and path else (serialized or {}).get("name")
-    return name != own and name not in _CLASSES
+    about = serialized or {}
+    own = array_at(about, "id")[-1:] or [about.get("name")]
+    return name not in own and name not in _CLASSES
 
 
-_CLASSES: Final = frozenset({"LLMChain", "ChatPromptTemplate", "PromptTemplate", "StrOutputParser", "Retriever"})
+_CLASSES: Final = frozenset(
+    {"LLMChain", "ChatPromptTemplate", "PromptTemplate", "StrOutputParser", "Retriever"}
+)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from langchain.agents.middleware import AgentMiddleware, hook_config
 from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
@@ -125,8 +125,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any]):
 
     def _call(self, request: ModelRequest, *, is_async: bool) -> ModelCall | None:
         place = self._settle_in()
-        about = {} if place is None else place.metadata
-        agent = agent_of(place, about)
+        agent = agent_of(place, None if place is None else place.metadata)
         if self.agent is not None and agent.name != self.agent:
             agent = Agent(name=self.agent, path=self.agent, framework=agent.framework)
         root = None if place is None else place.root
@@ -144,16 +143,18 @@ class BudgetMiddleware(AgentMiddleware[Any, Any]):
         settings: dict[str, Any] = request.model_settings or {}
         model: Any = request.model
         params = {**model._get_invocation_params(**settings), **_asked_besides(request)}
-        read = chat_request(_messages_of(request), params, model._get_ls_params(**settings), model._serialized)
+        read = chat_request(
+            _messages_of(request), params, model._get_ls_params(**settings), model._serialized
+        )
         plan = plan_request(
             read.endpoint,
             read.body,
             **booking._asdict(),
             provider=read.provider,
-            can_shrink=lambda tokens: read.endpoint.with_output_limit(
-                read.body, tokens, model=str(read.body["model"]), host=""
-            )
-            is not None,
+            can_shrink=lambda tokens: (
+                read.endpoint.with_output_limit(read.body, tokens, model=str(read.body["model"]), host="")
+                is not None
+            ),
             is_async=is_async,
         )
         # What a chat model adds to its own parameters is seen only when it is called.
@@ -219,13 +220,14 @@ def _asked_besides(request: ModelRequest) -> dict[str, Any]:
     wanted: Any = request.response_format
     if isinstance(wanted, AutoStrategy):
         # Which of the two it becomes is found out only when the model is called.
-        asked |= ProviderStrategy(wanted.schema).to_model_kwargs()
-        wanted = ToolStrategy(wanted.schema)
+        schema = cast("Any", wanted).schema
+        asked |= ProviderStrategy(schema).to_model_kwargs()
+        wanted = ToolStrategy(schema)
     if isinstance(wanted, ProviderStrategy):
         asked |= wanted.to_model_kwargs()
     for spec in wanted.schema_specs if isinstance(wanted, ToolStrategy) else ():
-        schema = {"name": spec.name, "description": spec.description, "parameters": spec.json_schema}
-        tools.append({"type": "function", "function": schema})
+        function = {"name": spec.name, "description": spec.description, "parameters": spec.json_schema}
+        tools.append({"type": "function", "function": function})
     return {**asked, "tools": tools} if tools else asked
 
 

@@ -36,7 +36,12 @@ def place_of(parent_id: UUID | None) -> Node | None:
 
 
 def booking_of(
-    agent: Agent, parent: Node | None, handlers: Iterable[BudgetCallbackHandler], *, root_id: int, workflow: str
+    agent: Agent,
+    parent: Node | None,
+    handlers: Iterable[BudgetCallbackHandler],
+    *,
+    root_id: int,
+    workflow: str,
 ) -> Booking | None:
     """
     Return what a call is booked to and paid from; None where nobody pays for it.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bursar.prices import provider_of_url
 from bursar.wire import OPENAI_COMPLETIONS, chat_format
+from bursar.wire.fields import is_mapping, object_at, text_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,7 +31,14 @@ _PROVIDERS: Final = {
 }
 """What LangChain calls a provider (`ls_provider`), in the words of the price data; others are called the same."""
 
-_URLS: Final = ("openai_api_base", "base_url", "anthropic_api_url", "azure_endpoint", "endpoint", "groq_api_base")
+_URLS: Final = (
+    "openai_api_base",
+    "base_url",
+    "anthropic_api_url",
+    "azure_endpoint",
+    "endpoint",
+    "groq_api_base",
+)
 _NOT_SENT: Final = frozenset({"_type", "model_name", "model_kwargs", "streaming"})
 _LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
 
@@ -92,7 +100,12 @@ def _body(params: Mapping[str, Any], metadata: Mapping[str, Any], model: str) ->
 
 
 def _model_of(params: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
-    for name in (metadata.get("ls_model_name"), params.get("model"), params.get("model_name"), params.get("model_id")):
+    for name in (
+        metadata.get("ls_model_name"),
+        params.get("model"),
+        params.get("model_name"),
+        params.get("model_id"),
+    ):
         if isinstance(name, str) and name:
             return name
     return ""
@@ -102,12 +115,11 @@ def _provider_of(
     params: Mapping[str, Any], metadata: Mapping[str, Any], serialized: Mapping[str, Any] | None
 ) -> str:
     """Return who bills: whoever the model's own address belongs to, else what LangChain calls the provider."""
-    arguments = (serialized or {}).get("kwargs")
-    if isinstance(arguments, dict):
-        for key in _URLS:
-            url = arguments.get(key)
-            if isinstance(url, str) and (found := provider_of_url(url)) is not None:
-                return found
+    arguments = object_at(serialized or {}, "kwargs")
+    for key in _URLS:
+        url = text_at(arguments, key)
+        if url is not None and (found := provider_of_url(url)) is not None:
+            return found
     name = metadata.get("ls_provider") or params.get("_type") or ""
     return _PROVIDERS.get(name, name if isinstance(name, str) else "")
 
@@ -126,9 +138,9 @@ def _message(message: BaseMessage) -> dict[str, Any]:
     return body
 
 
-def _block(block: Any) -> Any:  # noqa: ANN401 - whatever a user put into a message
+def _block(block: Any) -> Any:
     """Return a block of LangChain's own format as a provider has it; others are such already."""
-    if not isinstance(block, dict):
+    if not is_mapping(block):
         return block
     kind = block.get("type")
     data = block.get("base64") or block.get("data")
@@ -137,10 +149,12 @@ def _block(block: Any) -> Any:  # noqa: ANN401 - whatever a user put into a mess
     if kind == "video":
         return {"type": "input_video"}
     if kind == "file" and "file" not in block:
-        source = {"type": "base64", "media_type": block.get("mime_type"), "data": data} if data else {"type": "url"}
+        source = (
+            {"type": "base64", "media_type": block.get("mime_type"), "data": data}
+            if data
+            else {"type": "url"}
+        )
         return {"type": "document", "source": source}
     if kind == "text-plain":
         return {"type": "text", "text": block.get("text")}
     return block
-
-

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bursar.meter import plan_request
+from bursar.wire.fields import array_at
 from bursar_langchain.calls import CALLS, ModelCall, Prompts
 from bursar_langchain.claims import CLAIMS
 from bursar_langchain.identity import agent_of
@@ -139,8 +140,8 @@ def _prompts_of(params: Mapping[str, Any]) -> Prompts:
 
 
 def _class_of(serialized: Mapping[str, Any] | None) -> str:
-    path = (serialized or {}).get("id")
-    return str(path[-1]) if isinstance(path, list) and path else "langchain"
+    path = array_at(serialized or {}, "id")
+    return str(path[-1]) if path else "langchain"
 
 
 def _never(tokens: int) -> bool:

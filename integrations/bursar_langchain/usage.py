@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bursar.usage import Usage
 from bursar.wire import ANTHROPIC_MESSAGES, Receipt
+from bursar.wire.fields import is_array, is_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,11 +30,14 @@ def receipt_of(result: LLMResult, endpoint: Endpoint) -> Receipt:
     message = _message_of(result)
     about: Mapping[str, Any] = getattr(message, "response_metadata", None) or _generation_info(result)
     output: Mapping[str, Any] = result.llm_output or {}
-    model = _text(about, "model_name", "model", "model_id") or _text(output, "model_name", "model", "model_id")
-    stated = about.get("token_usage") or about.get("usage") or output.get("token_usage") or output.get("usage")
+    model = _text(about, "model_name", "model", "model_id") or _text(
+        output, "model_name", "model", "model_id"
+    )
+    stated: Any = about.get("token_usage") or about.get("usage")
+    stated = stated or output.get("token_usage") or output.get("usage")
     finished = bool(_text(about, "finish_reason", "stop_reason", "done_reason", "stopReason", "status"))
     tier = about.get("service_tier") or output.get("service_tier")
-    if isinstance(stated, dict) and stated:
+    if is_mapping(stated) and stated:
         raw = endpoint.read_response(_raw(endpoint, stated, model, tier))
         if raw.usage is not None:
             return replace(raw, finished=True)
@@ -80,18 +84,18 @@ def text_of(result: LLMResult | None) -> str:
     return "".join(parts)
 
 
-def _add_texts(node: Any, parts: list[str]) -> None:  # noqa: ANN401 - whatever a provider put into a message
+def _add_texts(node: Any, parts: list[str]) -> None:
     if isinstance(node, str):
         parts.append(node)
-    elif isinstance(node, dict):
+    elif is_mapping(node):
         for value in node.values():
             _add_texts(value, parts)
-    elif isinstance(node, list):
+    elif is_array(node):
         for item in node:
             _add_texts(item, parts)
 
 
-def _message_of(result: LLMResult) -> Any:  # noqa: ANN401 - a message of any kind, or None
+def _message_of(result: LLMResult) -> Any:
     for generations in result.generations:
         for generation in generations:
             return getattr(generation, "message", None)
@@ -105,7 +109,7 @@ def _generation_info(result: LLMResult) -> Mapping[str, Any]:
     return {}
 
 
-def _raw(endpoint: Endpoint, usage: dict[str, Any], model: str | None, tier: object) -> dict[str, Any]:
+def _raw(endpoint: Endpoint, usage: Mapping[str, Any], model: str | None, tier: object) -> dict[str, Any]:
     body: dict[str, Any] = {"usage": usage}
     if model is not None:
         body["model"] = model
@@ -125,7 +129,10 @@ def _usage_of(told: Mapping[str, Any]) -> tuple[Usage, str | None]:
     written = _count(into, "cache_creation", tier)
     written = max(written, hour + _count(into, "ephemeral_5m_input_tokens", None))
     output = _count(told, "output_tokens", None)
-    other = {"input_audio_tokens": _count(into, "audio", None), "output_audio_tokens": _count(out, "audio", None)}
+    other = {
+        "input_audio_tokens": _count(into, "audio", None),
+        "output_audio_tokens": _count(out, "audio", None),
+    }
     usage = Usage(
         input_tokens=_count(told, "input_tokens", None),
         cache_read_tokens=_count(into, "cache_read", tier),

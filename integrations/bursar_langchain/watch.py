@@ -8,7 +8,7 @@ by all that pay for it together, as the last thing before it is sent.
 
 from __future__ import annotations
 
-import sys
+import inspect
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -117,7 +117,7 @@ class CallWatch(BaseCallbackHandler):
     run_inline = True
 
     @property
-    def on_chat_model_start(self) -> Any:
+    def on_chat_model_start(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """
         Hold what a call may cost, as a coroutine for code that awaits it and as a function for all others.
 
@@ -130,7 +130,7 @@ class CallWatch(BaseCallbackHandler):
         return ahold_chat if _is_awaited() else hold_chat
 
     @property
-    def on_llm_start(self) -> Any:
+    def on_llm_start(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Do as `on_chat_model_start` does, for models that complete texts."""
         return ahold_text if _is_awaited() else hold_text
 
@@ -159,7 +159,10 @@ class CallWatch(BaseCallbackHandler):
 
 
 def _is_awaited() -> bool:
-    return sys._getframe(2).f_code.co_name == _ASYNC_CALLER
+    caller = inspect.currentframe()
+    for _ in range(2):
+        caller = None if caller is None else caller.f_back
+    return caller is not None and caller.f_code.co_name == _ASYNC_CALLER
 
 
 def _begin(

@@ -8,7 +8,6 @@ them alone.  Run it with `make bench`.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import statistics
 import tempfile
@@ -22,10 +21,9 @@ import openai
 from bursar import Budget, BudgetExceeded, guard
 from bursar.stores.memory import MemoryStore
 from bursar.stores.sqlite import SQLiteStore
+from tests.benchmarks.pairs import overhead_us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bursar.store import Store
 
 ROUNDS: Final = 400
@@ -58,28 +56,6 @@ def answer(request: httpx2.Request) -> httpx2.Response:
 def prompt(size: int) -> list[dict[str, str]]:
     """Return messages of about *size* bytes."""
     return [{"role": "user", "content": ("What is the capital of France? " * (size // 31 + 1))[:size]}]
-
-
-def cpu_us(call: Callable[[], object]) -> float:
-    """Return the CPU microseconds of one call."""
-    began_ns = time.process_time_ns()
-    call()
-    return (time.process_time_ns() - began_ns) / 1_000
-
-
-def overhead_us(bare: Callable[[], object], guarded: Callable[[], object]) -> tuple[float, float]:
-    """Return the median of the bare call, and the median of what the guarded one takes longer, in turns."""
-    for _ in range(50):
-        bare()
-        guarded()
-    gc.collect()
-    gc.disable()
-    try:
-        pairs = [(cpu_us(bare), cpu_us(guarded)) for _ in range(ROUNDS)]
-    finally:
-        gc.enable()
-    floor = statistics.median(first for first, _ in pairs)
-    return floor, statistics.median(second for _, second in pairs) - floor
 
 
 def refusal_us(client: openai.OpenAI, store: Store) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
+from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -49,13 +50,16 @@ class Declared:
         self._closed: deque[str] = deque()
         self._past_ids: deque[str] = deque(maxlen=_IDS_KEPT)
         self._past_nanousd = 0
+        self._next_end_s = inf
 
     def note(self, run: Run, scope: Scope, agent_key: str, agent: str, *, at_s: float) -> None:
         """Note that *run* pays from *scope* and, where *agent_key* is not empty, from the account of an agent."""
         with self._lock:
             if scope.key not in self._scopes:
-                self._drop_ended(at_s)
+                if self._next_end_s <= at_s:
+                    self._drop_ended(at_s)
                 self._scopes[scope.key] = (scope, {})
+                self._next_end_s = min(self._next_end_s, inf if scope.ends_s is None else scope.ends_s)
             if agent_key:
                 self._scopes[scope.key][1][agent_key] = agent
             if run.id not in self._runs:
@@ -128,6 +132,8 @@ class Declared:
     def _drop_ended(self, at_s: float) -> None:
         for key in [key for key, (s, _) in self._scopes.items() if s.ends_s is not None and s.ends_s <= at_s]:
             self._drop(key)
+        ends = (scope.ends_s for scope, _ in self._scopes.values() if scope.ends_s is not None)
+        self._next_end_s = min(ends, default=inf)
 
     def _drop(self, key: str) -> None:
         _, agents = self._scopes.pop(key)

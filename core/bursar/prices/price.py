@@ -90,6 +90,10 @@ class Price:
     is_free: bool = False
     has_automatic_cache: bool = True
     guessed_tiers: frozenset[str] = frozenset()
+    _most: dict[tuple[object, ...], int | None] = field(
+        default_factory=dict[tuple[object, ...], "int | None"], init=False, repr=False, compare=False
+    )
+    """The dearest rates that were asked for, because every call asks for the same few."""
 
     @property
     def is_by_the_second(self) -> bool:
@@ -161,6 +165,10 @@ class Price:
         Raises:
             UnknownPrice: The model is not priced by the token.
         """
+        rates = self._rates(tier)
+        asked = ("input", cache_write, tier, modality, rates.reach(input_tokens))
+        if (known := self._most.get(asked)) is not None:
+            return known
         writes = cache_write is not None or self.has_automatic_cache
 
         def is_meant(unit: Unit) -> bool:
@@ -170,9 +178,10 @@ class Price:
                 return cache_write == "1h"
             return writes or unit.dimensions.get("token_type") != "cache_write"
 
-        most = self._rates(tier).most_pico(is_meant, input_tokens=input_tokens)
+        most = rates.most_pico(is_meant, input_tokens=input_tokens)
         if most is None:
             raise self._not_priced_by_token()
+        self._most[asked] = most
         return most
 
     def output_rate_most_pico(
@@ -190,11 +199,15 @@ class Price:
             UnknownPrice: The model is not priced by the token.
         """
         rates = self._rates(tier)
+        asked = ("output", None, tier, modality, rates.reach(input_tokens))
+        if (known := self._most.get(asked)) is not None:
+            return known
         most = rates.most_pico(
             lambda unit: self._is_tokens(unit, "output", modality), input_tokens=input_tokens
         )
         if most is None and rates.most_pico(lambda unit: unit.name == "input_tokens", input_tokens=0) is None:
             raise self._not_priced_by_token()
+        self._most[asked] = most or 0
         return most or 0
 
     def fee_pico(self, kind: str, *, tier: str | None = None) -> int | None:
@@ -207,6 +220,13 @@ class Price:
         """
         if self.is_free:
             return 0
+        asked = ("fee", kind, tier)
+        if asked in self._most:
+            return self._most[asked]
+        most = self._most[asked] = self._fee_pico(kind, tier)
+        return most
+
+    def _fee_pico(self, kind: str, tier: str | None) -> int | None:
         if kind == "web_search_previews" and kind not in self._rates(tier).bands[0].rates:
             # A part without a rate costs what its whole does.
             kind = "web_searches"

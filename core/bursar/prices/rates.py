@@ -113,6 +113,10 @@ class Rates:
             scaled += count * band.rates.get(name, 0)
         return -(scaled // -(self.scale * PICO_PER_NANO))
 
+    def reach(self, input_tokens: int) -> int:
+        """Return how many bands a call of at most *input_tokens* can be in."""
+        return 1 if len(self.bands) == 1 else sum(band.above < max(input_tokens, 0) for band in self.bands)
+
     def most_pico(self, is_meant: Callable[[Unit], bool], *, input_tokens: int) -> int | None:
         """
         Return the dearest rate among the units that are meant, in whole pico-dollars, rounded up.

@@ -95,10 +95,14 @@ class MemoryStore:
     def declare(self, account: Account) -> AccountState:
         """Open *account*, or give it the limits and thresholds declared now."""
         with self._lock:
-            self._fold()
-            balance = self._open(account)
-            balance.declare(account, lambda unit: self._counted(balance, unit))
-            self._refresh_chains()
+            balance = self._balances.get(account.key)
+            if balance is None:
+                balance = self._open(account)
+            else:
+                units = balance.units
+                balance.declare(account, lambda unit: self._counted(balance, unit))
+                if balance.units != units:
+                    self._refresh_chains()
             state = balance.state()
         self.waiters.wake((account.key,))
         return state
@@ -205,7 +209,6 @@ class MemoryStore:
         """Change the limits of an open account."""
         with self._lock:
             if (balance := self._balances.get(key)) is not None:
-                self._fold()
                 balance.set_limits(limits, lambda unit: self._counted(balance, unit))
                 self._refresh_chains()
         self.waiters.wake((key,))
@@ -290,6 +293,7 @@ class MemoryStore:
 
     def _counted(self, balance: Balance, unit: int) -> Counted:
         """Return what is committed, spent and presumed of a unit that was not limited until now."""
+        self._fold()
         held = sum(
             grant.amounts[unit] for chain, grant, *_ in self._holds.values() if balance in chain.balances
         )

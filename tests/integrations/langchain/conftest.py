@@ -17,7 +17,6 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_openai import ChatOpenAI
 from pydantic import Field, SecretStr
 
-from bursar import Budget
 from bursar.dropped import dropped
 from bursar.entry import Entry
 from bursar.run import Run

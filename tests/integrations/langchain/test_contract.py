@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langgraph.graph import END, START, MessagesState, StateGraph
+from tests.integrations.adapter_contract import AdapterContract, Cast
+from tests.integrations.langchain.conftest import anthropic_model, openai_model
 
 from bursar.simulator import Simulator
 from bursar_langchain import BudgetMiddleware
-from tests.integrations.adapter_contract import AdapterContract, Cast
-from tests.integrations.langchain.conftest import anthropic_model, openai_model
 
 
 class AgentsCast(Cast):

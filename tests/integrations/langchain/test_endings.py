@@ -21,6 +21,13 @@ from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel, FakeListLLM
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.rate_limiters import InMemoryRateLimiter
+from tests.integrations.langchain.conftest import (
+    OUTPUT,
+    Scripted,
+    Streaming,
+    entries_of,
+    openai_model,
+)
 
 from bursar import Budget, BudgetExceeded, guard
 from bursar.dropped import dropped
@@ -29,13 +36,6 @@ from bursar.simulator import Answer, Fault, Simulator
 from bursar.store import Where
 from bursar.stores.memory import MemoryStore
 from bursar_langchain import BudgetCallbackHandler
-from tests.integrations.langchain.conftest import (
-    OUTPUT,
-    Scripted,
-    Streaming,
-    entries_of,
-    openai_model,
-)
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -349,7 +349,10 @@ def test_another_handler_stops_the_call(around: str, order: str, store: MemorySt
     model = Scripted()
     runnable: Any = model if around == "model" else create_agent(model, [])
     with pytest.raises(LookupError):
-        runnable.invoke("x" if around == "model" else ASK, config={"callbacks": callbacks[:: 1 if order == "behind" else -1]})
+        runnable.invoke(
+            "x" if around == "model" else ASK,
+            config={"callbacks": callbacks[:: 1 if order == "behind" else -1]},
+        )
 
     assert [] == model.sent
     assert [] == [entry for entry in store.entries(Where()) if entry.cost_nanousd]

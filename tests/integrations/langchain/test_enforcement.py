@@ -22,13 +22,13 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.graph import START, MessagesState, StateGraph
+from tests.integrations.langchain.conftest import Scripted, calls_tool, entries_of, openai_model
 
 from bursar import Budget, BudgetExceeded
 from bursar.simulator import Simulator
 from bursar.store import Where
 from bursar.stores.memory import MemoryStore
 from bursar_langchain import BudgetCallbackHandler
-from tests.integrations.langchain.conftest import Scripted, calls_tool, entries_of, openai_model
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -97,7 +97,12 @@ def test_a_spent_budget_sends_nothing(around: str, entry: str, sim: Simulator, s
     """Scenarios 1 and 2: by every way in there is no request, and the exception is the budget's own."""
     model: Any = openai_model(sim)
     ask: Any = "hello" if around == "model" else {"input": "hello"} if around == "executor" else ASK
-    made = {"model": lambda m: m, "node": _node, "agent": lambda m: create_agent(m, []), "executor": _executor}
+    made = {
+        "model": lambda m: m,
+        "node": _node,
+        "agent": lambda m: create_agent(m, []),
+        "executor": _executor,
+    }
     config = {"callbacks": [BudgetCallbackHandler(Budget(calls=0, store=store))]}
     if "v3" in entry and around == "executor":
         pytest.skip("only models and graphs stream events of version 3")
@@ -160,7 +165,9 @@ def test_a_busy_budget_makes_calls_wait(is_async: bool, sim: Simulator, store: M
         if is_async:
 
             async def main() -> list[Any]:
-                return await asyncio.gather(*(model.ainvoke("hello") for _ in range(12)), return_exceptions=True)
+                return await asyncio.gather(
+                    *(model.ainvoke("hello") for _ in range(12)), return_exceptions=True
+                )
 
             results = asyncio.run(main())
         else:
@@ -190,9 +197,13 @@ def test_a_tool_that_is_refused_leaves_its_sibling_alone(store: MemoryStore) -> 
     both = [calls_tool(name).tool_calls[0] for name in subs]
     model = Scripted(script=[AIMessage("", tool_calls=both), AIMessage("done")])
     boss = create_agent(model, [make("broke"), make("rich")], name="boss")
-    with Budget(5, agents={"broke": "$0.000000001", "rich": "50%", "boss": "40%"}, store=store).run("job") as run:
-        with pytest.raises(BudgetExceeded) as caught:
-            boss.invoke(ASK)
+    with (
+        Budget(5, agents={"broke": "$0.000000001", "rich": "50%", "boss": "40%"}, store=store).run(
+            "job"
+        ) as run,
+        pytest.raises(BudgetExceeded) as caught,
+    ):
+        boss.invoke(ASK)
 
     assert "broke" == caught.value.agent
     settled = [e for e in entries_of(run) if e.subject.agent.name == "rich"]
@@ -277,7 +288,9 @@ def test_a_handler_given_three_times_pays_once(store: MemoryStore) -> None:
     handler = BudgetCallbackHandler(budget)
     model = Scripted(callbacks=[handler])
     with budget.run("job") as run:
-        create_agent(model, [], name="boss").invoke(ASK, config={"callbacks": [handler, BudgetCallbackHandler(budget)]})
+        create_agent(model, [], name="boss").invoke(
+            ASK, config={"callbacks": [handler, BudgetCallbackHandler(budget)]}
+        )
 
     (entry,) = store.entries(Where())
     assert entry.subject.run_id == run.id
@@ -288,7 +301,9 @@ def test_two_handlers_pay_each_from_its_own_budget(store: MemoryStore) -> None:
     """Two different budgets pay for one call, all or none, and it is entered once."""
     rich, poor = Budget(calls=9, store=store, name="rich"), Budget(calls=1, store=store, name="poor")
     model = Scripted()
-    agent = create_agent(model.model_copy(update={"callbacks": [BudgetCallbackHandler(poor)]}), [], name="boss")
+    agent = create_agent(
+        model.model_copy(update={"callbacks": [BudgetCallbackHandler(poor)]}), [], name="boss"
+    )
     agent.invoke(ASK, config={"callbacks": [BudgetCallbackHandler(rich)]})
 
     (entry,) = store.entries(Where())

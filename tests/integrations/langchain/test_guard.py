@@ -16,6 +16,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_openai import OpenAIEmbeddings
 from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import SecretStr
+from tests.integrations.langchain.conftest import Scripted, anthropic_model, entries_of, openai_model
 
 import bursar
 from bursar import Budget, BudgetExceeded, UnknownPrice
@@ -23,7 +24,6 @@ from bursar.simulator import Fault, Simulator
 from bursar.store import Where
 from bursar.stores.memory import MemoryStore
 from bursar_langchain import BudgetCallbackHandler, guard
-from tests.integrations.langchain.conftest import Scripted, anthropic_model, entries_of, openai_model
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -4,6 +4,9 @@ Which agent a call is booked to: scenarios 4, 5, 6 and 8, each case as its frame
 A case is a function that makes calls; what they are booked to is the paths in the ledger.
 """
 
+# The name of a case says what it is.
+# ruff: noqa: D103
+
 # What graphs and tools are made of has types that no two versions of LangGraph share.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownLambdaType=false, reportUnknownParameterType=false, reportMissingParameterType=false
@@ -28,12 +31,12 @@ from langchain_core.tools import tool
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, Send
+from tests.integrations.langchain.conftest import Scripted, Streaming, calls_tool, entries_of
 
 from bursar import Budget, agent
 from bursar.store import Where
 from bursar.stores.memory import MemoryStore
 from bursar_langchain import BudgetCallbackHandler, BudgetMiddleware
-from tests.integrations.langchain.conftest import Scripted, Streaming, calls_tool, entries_of
 
 # What LangGraph would rather have had from LangChain is imported where this is heeded, by the cases themselves.
 pytestmark = pytest.mark.filterwarnings("ignore::langgraph.warnings.LangGraphDeprecatedSinceV10")
@@ -71,7 +74,11 @@ def chain() -> Any:
 
 
 def chain_with_a_name() -> Any:
-    return (ChatPromptTemplate.from_template("{x}") | Scripted()).with_config(run_name="triage").invoke({"x": "hello"})
+    return (
+        (ChatPromptTemplate.from_template("{x}") | Scripted())
+        .with_config(run_name="triage")
+        .invoke({"x": "hello"})
+    )
 
 
 def chain_with_a_name_in_another() -> Any:
@@ -235,7 +242,9 @@ def summary() -> Any:
         middleware = make(model=Scripted(), trigger=("messages", 3), keep=("messages", 1))
     else:
         middleware = make(model=Scripted(), max_tokens_before_summary=1, messages_to_keep=1)
-    long: Any = {"messages": [("user", "hello"), ("ai", "hi"), ("user", "more"), ("ai", "ok"), ("user", "go")]}
+    long: Any = {
+        "messages": [("user", "hello"), ("ai", "hi"), ("user", "more"), ("ai", "ok"), ("user", "go")]
+    }
     return create_agent(Scripted(), [], name="boss", middleware=[middleware]).invoke(long)
 
 
@@ -246,7 +255,11 @@ def supervisor() -> Any:
 
     expert = create_react_agent(Scripted(), [], name="math_expert")
     model = Scripted(script=[calls_tool("transfer_to_math_expert"), AIMessage("done")])
-    return create_supervisor([expert], model=model, supervisor_name="supervisor").compile(name="team").invoke(ASK)
+    return (
+        create_supervisor([expert], model=model, supervisor_name="supervisor")
+        .compile(name="team")
+        .invoke(ASK)
+    )
 
 
 def supervisor_of_a_created_agent() -> Any:
@@ -255,7 +268,11 @@ def supervisor_of_a_created_agent() -> Any:
 
     expert = create_agent(Scripted(), [], name="math_expert")
     model = Scripted(script=[calls_tool("transfer_to_math_expert"), AIMessage("done")])
-    return create_supervisor([expert], model=model, supervisor_name="supervisor").compile(name="team").invoke(ASK)
+    return (
+        create_supervisor([expert], model=model, supervisor_name="supervisor")
+        .compile(name="team")
+        .invoke(ASK)
+    )
 
 
 def functional() -> Any:
@@ -288,7 +305,9 @@ def block_in_a_node() -> Any:
 
 
 def middleware_names_it() -> Any:
-    return create_agent(Scripted(), [], name="boss", middleware=[BudgetMiddleware(agent="writer")]).invoke(ASK)
+    return create_agent(Scripted(), [], name="boss", middleware=[BudgetMiddleware(agent="writer")]).invoke(
+        ASK
+    )
 
 
 def middleware_names_what_is_inside_too() -> Any:

@@ -17,12 +17,6 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.errors import GraphRecursionError
 from pydantic import BaseModel
-
-from bursar import Budget, BudgetExceeded, UnknownAgent
-from bursar.simulator import Fault, Simulator
-from bursar.store import Where
-from bursar.stores.memory import MemoryStore
-from bursar_langchain import BudgetCallbackHandler, BudgetMiddleware
 from tests.integrations.langchain.conftest import (
     Scripted,
     anthropic_model,
@@ -30,6 +24,12 @@ from tests.integrations.langchain.conftest import (
     entries_of,
     openai_model,
 )
+
+from bursar import Budget, BudgetExceeded, UnknownAgent
+from bursar.simulator import Fault, Simulator
+from bursar.store import Where
+from bursar.stores.memory import MemoryStore
+from bursar_langchain import BudgetCallbackHandler, BudgetMiddleware
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -206,7 +206,10 @@ def test_tools_and_schemas_are_in_the_bound(sim: Simulator, store: MemoryStore) 
 def test_a_name_that_the_budget_does_not_know(store: MemoryStore) -> None:
     """A name that the user typed and the budget does not list is an error, with what it lists."""
     agent = create_agent(Scripted(), [], middleware=[BudgetMiddleware(agent="wirter")])
-    with Budget(5, agents={"writer": "50%"}, store=store).run("job"), pytest.raises(UnknownAgent, match="writer"):
+    with (
+        Budget(5, agents={"writer": "50%"}, store=store).run("job"),
+        pytest.raises(UnknownAgent, match="writer"),
+    ):
         agent.invoke(ASK)
 
 

@@ -18,6 +18,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler, CallbackManager
 from langchain_core.tracers import context
+from tests.integrations.langchain.conftest import Scripted, entries_of
 
 from bursar import Budget
 from bursar.dropped import dropped
@@ -27,7 +28,6 @@ from bursar_langchain.calls import CALLS
 from bursar_langchain.claims import CLAIMS
 from bursar_langchain.tree import TREE
 from bursar_langchain.watch import CallWatch, RunWatch
-from tests.integrations.langchain.conftest import Scripted, entries_of
 
 pytestmark = pytest.mark.timeout(120)
 
