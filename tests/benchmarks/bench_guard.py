@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 import openai
+from tests.benchmarks.pairs import overhead_us
 
 from bursar import Budget, BudgetExceeded, guard
 from bursar.stores.memory import MemoryStore
 from bursar.stores.sqlite import SQLiteStore
-from tests.benchmarks.pairs import overhead_us
 
 if TYPE_CHECKING:
     from bursar.store import Store

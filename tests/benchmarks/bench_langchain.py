@@ -15,11 +15,11 @@ from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from tests.benchmarks.pairs import overhead_us, report
 
 from bursar import Budget
 from bursar.stores.memory import MemoryStore
 from bursar_langchain import BudgetCallbackHandler
-from tests.benchmarks.pairs import overhead_us, report
 
 
 class Instant(BaseChatModel):
@@ -30,13 +30,22 @@ class Instant(BaseChatModel):
         return "instant"
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
-        return {"ls_provider": "openai", "ls_model_name": "gpt-4o-mini", "ls_model_type": "chat", "ls_max_tokens": 100}
+        return {
+            "ls_provider": "openai",
+            "ls_model_name": "gpt-4o-mini",
+            "ls_model_type": "chat",
+            "ls_max_tokens": 100,
+        }
 
-    def _generate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+    def _generate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
         usage: Any = {"input_tokens": 9, "output_tokens": 2, "total_tokens": 11}
         return ChatResult(generations=[ChatGeneration(message=AIMessage("Hello.", usage_metadata=usage))])
 
-    async def _agenerate(self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+    async def _agenerate(
+        self, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
         return self._generate(messages)
 
 
