@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,9 +27,11 @@ class AgentsCast(Cast):
         return create_agent(model, [], name=name, middleware=[BudgetMiddleware()])
 
     def ask(self, agent: str, text: str) -> Any:
+        """See `Cast.ask`."""
         return self._agent(agent).invoke({"messages": [("user", text)]})
 
     def stream(self, agent: str, text: str, *, leave_after: int | None = None) -> None:
+        """See `Cast.stream`."""
         parts = self._agent(agent).stream({"messages": [("user", text)]}, stream_mode="messages")
         for index, _ in enumerate(parts, start=1):
             if index == leave_after:
@@ -37,6 +39,7 @@ class AgentsCast(Cast):
         parts.close()
 
     def ask_nested(self, agents: list[str], text: str) -> Any:
+        """See `Cast.ask_nested`."""
         inner = self._agent(agents[-1])
         for name in reversed(agents[:-1]):
             graph = StateGraph(MessagesState)
@@ -54,19 +57,23 @@ class TestOpenAIModels(AdapterContract):
     """`ChatOpenAI`."""
 
     @pytest.fixture
-    def cast(self, sim: Simulator) -> Iterator[Cast]:
+    def cast(self, sim: Simulator) -> Cast:
+        """Agents over this provider's model."""
+
         def make(**options: Any) -> Any:
             return openai_model(sim, model="gpt-4o", **options)
 
-        yield AgentsCast(make, "gpt-4o", "gpt-4o-mini")
+        return AgentsCast(make, "gpt-4o", "gpt-4o-mini")
 
 
 class TestAnthropicModels(AdapterContract):
     """`ChatAnthropic`."""
 
     @pytest.fixture
-    def cast(self, sim: Simulator) -> Iterator[Cast]:
+    def cast(self, sim: Simulator) -> Cast:
+        """Agents over this provider's model."""
+
         def make(**options: Any) -> Any:
             return anthropic_model(sim, model_name="claude-sonnet-4-6", **options)
 
-        yield AgentsCast(make, "claude-sonnet-4-6", "claude-haiku-4-5")
+        return AgentsCast(make, "claude-sonnet-4-6", "claude-haiku-4-5")

@@ -386,7 +386,7 @@ def test_an_unknown_price_is_refused_with_the_line_to_add(store: MemoryStore) ->
     from bursar import UnknownPrice
 
     model = Scripted(model="acme-7b")
-    with Budget(5, store=store).run("job"), pytest.raises(UnknownPrice, match="bursar.prices.add"):
+    with Budget(5, store=store).run("job"), pytest.raises(UnknownPrice, match=r"bursar\.prices\.add"):
         model.invoke("hello")
 
     assert [] == model.sent

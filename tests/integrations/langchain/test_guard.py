@@ -120,7 +120,7 @@ def test_an_embedding_model_without_a_price(store: MemoryStore) -> None:
     """Under a budget in dollars it is refused with the line to add; declared free, it is not."""
     model = guard(DeterministicFakeEmbedding(size=2))
     with Budget(5, store=store).run("index"):
-        with pytest.raises(UnknownPrice, match="bursar.prices.free"):
+        with pytest.raises(UnknownPrice, match=r"bursar\.prices\.free"):
             model.embed_query("hello")
         bursar.prices.free("DeterministicFakeEmbedding")
         assert 2 == len(model.embed_query("hello"))

@@ -83,7 +83,7 @@ def chain_with_a_name() -> Any:
 
 def chain_with_a_name_in_another() -> Any:
     inner = (ChatPromptTemplate.from_template("{x}") | Scripted()).with_config(run_name="inner")
-    return RunnableLambda(lambda x: inner.invoke(x)).with_config(run_name="outer").invoke({"x": "hello"})
+    return RunnableLambda(inner.invoke).with_config(run_name="outer").invoke({"x": "hello"})
 
 
 def parallel() -> Any:
@@ -121,7 +121,7 @@ def unnamed_agent_as_node() -> Any:
 
 def named_agent_called_in_a_node() -> Any:
     sub = create_agent(Scripted(), [], name="researcher")
-    return graph("flow", "research_node", lambda state: sub.invoke(state)).invoke(ASK)
+    return graph("flow", "research_node", lambda state: sub.invoke({**state})).invoke(ASK)
 
 
 def named_agent_in_a_tool() -> Any:
