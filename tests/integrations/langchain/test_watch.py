@@ -130,7 +130,7 @@ def test_memory_of_ended_runs_is_freed() -> None:
         dropped.do_all()
         kinds = (type(one) for one in gc.get_objects())
         return Counter(
-            kind.__qualname__ for kind in kinds if kind.__module__.startswith(("bursar", "langchain"))
+            kind.__qualname__ for kind in kinds if str(kind.__module__).startswith(("bursar", "langchain"))
         )
 
     def invoke(times: int) -> None:
