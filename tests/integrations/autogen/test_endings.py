@@ -7,11 +7,15 @@ import gc
 from collections.abc import AsyncGenerator
 from typing import Any
 
-import anthropic
 import pytest
 from autogen_core import CancellationToken, FunctionCall
-from autogen_core.models import CreateResult
-from autogen_core.tools import FunctionTool
+from autogen_core.models import (
+    AssistantMessage,
+    CreateResult,
+    FunctionExecutionResult,
+    FunctionExecutionResultMessage,
+    SystemMessage,
+)
 from autogen_ext.models.anthropic import AnthropicChatCompletionClient
 from autogen_ext.models.cache import ChatCompletionCache
 from autogen_ext.models.openai import OpenAIChatCompletionClient
@@ -22,10 +26,11 @@ from bursar import Budget
 from bursar.run import Run
 from bursar.simulator import Answer, Fault, Simulator
 
-from .conftest import ABLE, ASK, Scripted, Stage, calls, run, said
+from .conftest import ABLE, ASK, Scripted, Stage, run, said
 
 pytestmark = pytest.mark.timeout(30)
 
+RESEARCH = [SystemMessage(content="You are the researcher. " + "words " * 200), *ASK]
 AGAIN = Fault.status(500, retry_after_s=0.001)
 
 
@@ -59,13 +64,12 @@ class Reply(BaseModel):
 @pytest.mark.parametrize("how", ["whole", "stream", "structured", "structured stream"])
 def test_cached_and_reasoning_tokens(how: str) -> None:
     """Scenario 15: what AutoGen drops of a usage is read below it, and priced, however the answer comes."""
-    text = '{"text": "x"}'
-    answer = Answer(text, cached_tokens=64, reasoning_tokens=12) if "structured" in how else None
-    with Simulator(script={"x": answer or Answer("x", cached_tokens=64, reasoning_tokens=12)}) as sim:
+    text = '{"text": "x"}' if "structured" in how else "x"
+    with Simulator(script={"researcher": Answer(text=text, cached_tokens=64, reasoning_tokens=12)}) as sim:
         stage = Stage(sim)
         budget = stage.budget()
         client = stage.guarded(stage.openai(), budget)
-        ask: Any = [ASK[0].model_copy(update={"content": "I am x. " + "words " * 200})]
+        ask: Any = RESEARCH
         more: Any = {"json_output": Reply} if "structured" in how else {}
         if "stream" in how:
             run(read(client.create_stream(ask, **more)), stage)
@@ -95,11 +99,15 @@ def test_without_the_client_of_the_sdk(wire: Stage) -> None:
             finally:
                 self._client = None  # type: ignore[assignment]
 
-    wire.sim.script("x", Answer("x", cached_tokens=64))
+        async def close(self) -> None:
+            await self._hidden.close()
+
+    wire.sim.script("researcher", Answer(text="x", cached_tokens=64))
     plain = Hidden(model="gpt-4o-2024-08-06", base_url=wire.sim.openai_base_url, api_key="x")
+    wire.clients.append(plain)
     budget = wire.budget()
-    ask: Any = [ASK[0].model_copy(update={"content": "I am x. " + "words " * 200})]
-    run(wire.guarded(plain, budget).create(ask))
+    ask: Any = RESEARCH
+    run(wire.guarded(plain, budget).create(ask), wire)
     (entry,) = wire.entries()
 
     assert 0 == entry.usage.cache_read_tokens
@@ -166,11 +174,6 @@ def test_half_a_usage_is_unknown(stage: Stage) -> None:
 
 
 # --- answers that do not come to their end -----------------------------------------------------------
-
-
-def slow(stage_of: Simulator) -> Stage:
-    """Return a stage whose streams take their time."""
-    return Stage(stage_of)
 
 
 def test_cancelled(wire: Stage) -> None:
@@ -323,7 +326,7 @@ def test_left_stream_of_a_call_with_tools(stage: Stage) -> None:
 
     async def leave() -> None:
         stream = stage.guarded(Scripted("one two three"), budget).create_stream(
-            ASK, tools=[FunctionTool(len, "x", name="length")] if False else [TOOL]  # noqa: SIM210
+            ASK, tools=[TOOL]
         )
         await anext(stream)
         await stream.aclose()
@@ -456,13 +459,12 @@ def test_anthropic_sends_its_tools_again(wire: Stage) -> None:
     """With the results of tools and no tools AutoGen's client sends those of the call before: they are weighed too."""
     plain = anthropic_client(wire)
     client = wire.guarded(plain, wire.budget())
-    assistant: Any = __import__("autogen_core.models", fromlist=["x"])
     tool: Any = {**TOOL, "description": "long " * 2_000}
     history: Any = [
         *ASK,
-        assistant.AssistantMessage(content=[FunctionCall(id="1", name="look", arguments="{}")], source="a"),
-        assistant.FunctionExecutionResultMessage(
-            content=[assistant.FunctionExecutionResult(content="x", name="look", call_id="1", is_error=False)]
+        AssistantMessage(content=[FunctionCall(id="1", name="look", arguments="{}")], source="a"),
+        FunctionExecutionResultMessage(
+            content=[FunctionExecutionResult(content="x", name="look", call_id="1", is_error=False)]
         ),
     ]
 
@@ -476,7 +478,3 @@ def test_anthropic_sends_its_tools_again(wire: Stage) -> None:
     assert "tools" in wire.sim.requests[1].body
     assert second.bound_nanousd > first.bound_nanousd // 2
     assert 0 == second.overage_nanousd
-
-
-assert anthropic.__version__
-assert calls
