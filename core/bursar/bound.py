@@ -13,7 +13,7 @@ from bursar.reservation import Shrink
 from bursar.wire.ask import FREE_SERVER_TOOLS, SERVER_TOOL_UNITS
 
 if TYPE_CHECKING:
-    from bursar.prices import Modality, Price
+    from bursar.prices import CacheTime, Modality, Price
     from bursar.wire import Ask
 
 _ALL: Final[tuple[Modality, ...]] = ("text", "audio", "image", "video")
@@ -174,36 +174,77 @@ def _rates_of(ask: Ask, price: Price, tokens: int, is_limited: bool) -> tuple[in
     tier, cache_write = ask.tier, ask.cache_write
     # What is billed by the search has no rate for a token, and needs none.  What is not in the body may be a film.
     kinds: tuple[Modality, ...] = _ALL if _MEDIA.intersection(ask.input_unseen) else ("text",)
-    rates = [
-        price.input_rate_most_pico(tokens, cache_write=cache_write, tier=tier, modality=kind)
-        for kind in kinds
-        if tokens
-    ]
-    text = max(rates, default=0)
-    fixed = tokens * text + (price.fee_pico("requests", tier=tier) or 0)
+    dearest = _dearest(
+        price, tokens, tier, cache_write, kinds if tokens else (), _output_kinds(ask) if ask.generates else ()
+    )
+    text = dearest.input
+    fixed = tokens * text + dearest.request
     if ask.image_tokens_most:
         rate = price.input_rate_most_pico(tokens, cache_write=cache_write, tier=tier, modality="image")
         fixed += ask.image_tokens_most * max(rate - text, 0)
     if ask.audio_tokens_most:
         rate = price.input_rate_most_pico(tokens, cache_write=cache_write, tier=tier, modality="audio")
         fixed += ask.audio_tokens_most * max(rate - text, 0)
-    output = 0
-    if ask.generates:
-        output = max(
-            price.output_rate_most_pico(tokens, tier=tier, modality=kind) for kind in _output_kinds(ask)
-        )
+    output = dearest.output
     fixed += ask.extra_output_tokens * output + (price.pieces_pico(ask.pieces, tier=tier) or 0)
     return fixed + _tool_fees(ask, price, is_limited), output
 
 
-def _output_kinds(ask: Ask) -> list[Modality]:
+class _Dearest(NamedTuple):
+    """The dearest rates that a call can be billed at, in pico-dollars, and the price that they are of."""
+
+    price: Price
+    input: int
+    output: int
+    request: int
+
+
+_known: Final[dict[tuple[object, ...], _Dearest]] = {}
+"""Worked out once for each kind of call: nothing but its size differs between most calls to a model."""
+
+_KNOWN_MOST: Final = 4_096
+
+
+def _dearest(
+    price: Price,
+    tokens: int,
+    tier: str | None,
+    cache_write: CacheTime | None,
+    kinds: tuple[Modality, ...],
+    output_kinds: tuple[Modality, ...],
+) -> _Dearest:
+    # A price cannot be hashed. Its id is not given to another one while it is kept here.
+    key = (id(price), price.bands_reached(tokens, tier=tier), tier, cache_write, kinds, output_kinds)
+    found = _known.get(key)
+    if found is None:
+        if len(_known) >= _KNOWN_MOST:
+            _known.clear()
+        found = _known[key] = _Dearest(
+            price,
+            max(
+                (
+                    price.input_rate_most_pico(tokens, cache_write=cache_write, tier=tier, modality=kind)
+                    for kind in kinds
+                ),
+                default=0,
+            ),
+            max(
+                (price.output_rate_most_pico(tokens, tier=tier, modality=kind) for kind in output_kinds),
+                default=0,
+            ),
+            price.fee_pico("requests", tier=tier) or 0,
+        )
+    return found
+
+
+def _output_kinds(ask: Ask) -> tuple[Modality, ...]:
     """Return what the answer may be made of: audio only where it is asked for, pictures unless others are."""
     kinds: list[Modality] = ["text"]
     if ask.asks_audio_output:
         kinds.append("audio")
     if not ask.modalities or "image" in ask.modalities:
         kinds.append("image")
-    return kinds
+    return tuple(kinds)
 
 
 def _tool_fees(ask: Ask, price: Price, is_limited: bool) -> int:

@@ -197,6 +197,11 @@ class Price:
             raise self._not_priced_by_token()
         return most or 0
 
+    def bands_reached(self, input_tokens: int, *, tier: str | None = None) -> int:
+        """Return how many bands of rates a call of at most *input_tokens* can be in: the same, the same rates."""
+        bands = self._rates(tier).bands
+        return 1 if len(bands) == 1 else sum(band.above < max(input_tokens, 0) for band in bands)
+
     def fee_pico(self, kind: str, *, tier: str | None = None) -> int | None:
         """
         Return what one of *kind* costs, in pico-dollars, rounded up, or None where no fee is known.
