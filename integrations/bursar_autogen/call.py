@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from autogen_core.models import CreateResult, RequestUsage
@@ -18,8 +17,6 @@ from bursar_autogen.exhaustion import note_held, note_least, note_refused
 from bursar_autogen.usage import WatchedMeter, output_tokens, settle
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from autogen_core import CancellationToken
 
     from bursar.meter import Plan
@@ -58,6 +55,11 @@ class Call:
     """
     Follows one `create` or `create_stream`.
 
+    Attributes:
+        serving: The client that it was granted.
+
+        has_inner: Whether a budgeted client below was let through for it.
+
     Args:
         on_exceed: `"raise"` or `"stop"`, or None to do as the budget says that refuses.
     """
@@ -68,7 +70,7 @@ class Call:
         self._request = request
         self._on_exceed = on_exceed
         self._texts: list[str] = []
-        self._serving = request.inner
+        self.serving = request.inner
         self._counted_before = 0
         self._is_heard = False
 
@@ -91,9 +93,9 @@ class Call:
         assert held is not None  # noqa: S101 (what cannot be held is raised)
         note_held(self.meter.plan)
         note_least(self.meter.plan, held)
-        self._serving = self._request.inners.get(held.bound.model, self._request.inner)
-        if self._serving.is_replay and self._serving.has_cache:
-            self._counted_before = self._serving.tokens_so_far
+        self.serving = self._request.inners.get(held.bound.model, self._request.inner)
+        if self.serving.is_replay and self.serving.has_cache:
+            self._counted_before = self.serving.tokens_so_far
 
     async def _hold_until(self, token: CancellationToken) -> None:
         if token.is_cancelled():
@@ -119,9 +121,9 @@ class Call:
         """Send it, and return the answer."""
         arguments = self._fitted()
         try:
-            with self._at_work():
+            with _AtWork(self):
                 self._sending()
-                result = await self._serving.client.create(self._request.messages, **arguments)
+                result = await self.serving.client.create(self._request.messages, **arguments)
         except BaseException as error:
             self.failed(error)
             raise
@@ -131,18 +133,19 @@ class Call:
     async def pieces(self) -> Any:
         """Send it, and yield the answer as it comes; its end is yielded when all is settled."""
         arguments = self._fitted()
-        if self._serving.asks_for_usage:
-            arguments["extra_create_args"] = _with_usage(self._serving, arguments["extra_create_args"])
+        if self.serving.asks_for_usage:
+            extra = _with_usage(self.serving, arguments["extra_create_args"])
+            arguments = {**arguments, "extra_create_args": extra}
         dropped.start()
         result: CreateResult | None = None
         stream: Any = None
         try:
-            with self._at_work():
+            with _AtWork(self):
                 self._sending()
-                stream = aiter(self._serving.client.create_stream(self._request.messages, **arguments))
+                stream = aiter(self.serving.client.create_stream(self._request.messages, **arguments))
             while True:
                 try:
-                    with self._at_work():
+                    with _AtWork(self):
                         piece = await anext(stream)
                 except StopAsyncIteration:
                     break
@@ -157,7 +160,7 @@ class Call:
             raise
         finally:
             if stream is not None and result is None:
-                with self._at_work():
+                with _AtWork(self):
                     await stream.aclose()
         if result is None:
             self.meter.abort(Receipt(), self._output_tokens(), reason="no result")
@@ -199,7 +202,7 @@ class Call:
 
     def _sending(self) -> None:
         # Where its requests are seen, the first of them says so: until then nothing can have been billed.
-        if not self._serving.is_watched:
+        if not self.serving.is_watched:
             self.meter.dispatch()
 
     def _output_tokens(self) -> int | None:
@@ -211,11 +214,11 @@ class Call:
     def _is_free(self, result: CreateResult) -> bool:
         if not result.cached:
             return False
-        if self._serving.is_watched:
+        if self.serving.is_watched:
             return not self.meter.is_dispatched
-        if self._serving.is_replay:
+        if self.serving.is_replay:
             # It calls its own answers cached.
-            return self._serving.has_cache and self._serving.tokens_so_far == self._counted_before
+            return self.serving.has_cache and self.serving.tokens_so_far == self._counted_before
         return True
 
     def _fitted(self) -> dict[str, Any]:
@@ -223,8 +226,10 @@ class Call:
         request, held = self._request, self.meter.held
         assert held is not None  # noqa: S101 (asked only after `hold`)
         model = held.bound.model
+        serving = self.serving
+        if serving is request.inner and model == request.model and held.output_limit is None:
+            return request.arguments
         extra = dict(request.arguments["extra_create_args"])
-        serving = self._serving
         if serving is not request.inner:
             # The other client has a model of its own, which the call's must not stand before.
             extra.pop("model", None)
@@ -237,21 +242,31 @@ class Call:
             extra.update({key: lowered[key] for key in _LIMITS if lowered.get(key) != body.get(key)})
         return {**request.arguments, "extra_create_args": extra}
 
-    @contextmanager
-    def _at_work(self) -> Generator[None]:
-        """Let what is called below know that it is paid for, and by whom."""
-        plan = self.meter.plan
-        mine = (
-            (current_meter, current_meter.set(self.meter), self.meter),
-            (current_call, current_call.set(self), self),
-            (current_run, current_run.set(plan.run), plan.run),
-            (current_agent, current_agent.set(plan.agent.name), plan.agent.name),
-        )
-        try:
-            yield
-        finally:
-            for variable, before, value in reversed(mine):
-                leave(variable, before, value)  # type: ignore[arg-type]
+
+class _AtWork:
+    """Lets what is called below know that it is paid for, by what call, run and agent."""
+
+    __slots__ = ("_before", "_call")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __enter__(self) -> None:
+        call = self._call
+        self._before: tuple[Token[Any], ...] = (current_call.set(call), current_meter.set(call.meter))
+        if call.serving.is_watched:
+            # What the SDK is asked besides this call, by the same client, is booked beside it.
+            plan = call.meter.plan
+            self._before += (current_run.set(plan.run), current_agent.set(plan.agent.name))
+
+    def __exit__(self, *_: object) -> None:
+        meter = self._call.meter
+        values = (self._call, meter, meter.plan.run, meter.plan.agent.name)
+        for variable, before, value in zip(_VARIABLES, self._before, values, strict=False):
+            leave(variable, before, value)
+
+
+_VARIABLES: Final[tuple[ContextVar[Any], ...]] = (current_call, current_meter, current_run, current_agent)
 
 
 def _with_usage(inner: Inner, extra: dict[str, Any]) -> dict[str, Any]:
