@@ -175,7 +175,12 @@ def _rates_of(ask: Ask, price: Price, tokens: int, is_limited: bool) -> tuple[in
     # What is billed by the search has no rate for a token, and needs none.  What is not in the body may be a film.
     kinds: tuple[Modality, ...] = _ALL if _MEDIA.intersection(ask.input_unseen) else ("text",)
     dearest = _dearest(
-        price, tokens, tier, cache_write, kinds if tokens else (), _output_kinds(ask) if ask.generates else ()
+        price,
+        tokens,
+        tier,
+        cache_write,
+        kinds=kinds if tokens else (),
+        output_kinds=_output_kinds(ask) if ask.generates else (),
     )
     text = dearest.input
     fixed = tokens * text + dearest.request
@@ -210,6 +215,7 @@ def _dearest(
     tokens: int,
     tier: str | None,
     cache_write: CacheTime | None,
+    *,
     kinds: tuple[Modality, ...],
     output_kinds: tuple[Modality, ...],
 ) -> _Dearest:

@@ -132,7 +132,7 @@ class Call:
 
     async def pieces(self) -> Any:
         """Send it, and yield the answer as it comes; its end is yielded when all is settled."""
-        arguments = self._fitted()
+        arguments: Any = self._fitted()
         if self.serving.asks_for_usage:
             extra = _with_usage(self.serving, arguments["extra_create_args"])
             arguments = {**arguments, "extra_create_args": extra}
@@ -182,7 +182,9 @@ class Call:
         if self._texts:
             # Python ends a generator that is dropped so; to us it is the caller who left.
             left = isinstance(error, GeneratorExit)
-            self.meter.abort(Receipt(), self._output_tokens(), reason="closed" if left else type(error).__name__)
+            self.meter.abort(
+                Receipt(), self._output_tokens(), reason="closed" if left else type(error).__name__
+            )
             return
         is_billed, reason = failure_of(error)
         self.meter.fail(reason, is_billed=is_billed)
@@ -238,7 +240,9 @@ class Call:
         if held.output_limit is not None:
             body = {**serving.arguments(extra), "messages": ()}
             endpoint = serving.endpoint(model)
-            lowered = endpoint.with_output_limit(body, held.output_limit, model=model, host=serving.host) or {}
+            lowered = (
+                endpoint.with_output_limit(body, held.output_limit, model=model, host=serving.host) or {}
+            )
             extra.update({key: lowered[key] for key in _LIMITS if lowered.get(key) != body.get(key)})
         return {**request.arguments, "extra_create_args": extra}
 

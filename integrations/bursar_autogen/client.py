@@ -9,7 +9,6 @@ from autogen_core import Component, ComponentModel
 from autogen_core.models import ChatCompletionClient, CreateResult, RequestUsage
 from pydantic import BaseModel
 
-from bursar.budget import Budget
 from bursar.budget.arguments import parse_name
 from bursar.dropped import dropped
 from bursar.errors import BudgetExceeded
@@ -26,9 +25,10 @@ if TYPE_CHECKING:
     from typing import Self
 
     from autogen_core import CancellationToken
-    from autogen_core.models import LLMMessage, ModelCapabilities, ModelInfo
+    from autogen_core.models import LLMMessage, ModelInfo
     from autogen_core.tools import Tool, ToolSchema
 
+    from bursar.budget import Budget
     from bursar.money import Money
 
 ToolChoice = Any
@@ -102,10 +102,15 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
         others = [fallback] if isinstance(fallback, ChatCompletionClient) else list(fallback or ())
         for each in (client, *others):
             if not isinstance(each, ChatCompletionClient):  # pyright: ignore[reportUnnecessaryIsInstance]
-                msg = f"a BudgetedChatCompletionClient wraps a ChatCompletionClient of AutoGen's, not {each!r}"
+                msg = (
+                    f"a BudgetedChatCompletionClient wraps a ChatCompletionClient of AutoGen's, not {each!r}"
+                )
                 raise TypeError(msg)
         if on_exceed not in (None, "raise", "stop"):
-            msg = f'on_exceed must be "raise" or "stop", not {on_exceed!r}; "warn" and functions are for Budget(on_exceed=)'
+            msg = (
+                f'on_exceed must be "raise" or "stop", not {on_exceed!r}; '
+                '"warn" and functions are for Budget(on_exceed=)'
+            )
             raise ValueError(msg)
         self.client = client
         self.fallback = tuple(others)
@@ -219,12 +224,14 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
         """Return what the client that it wraps counts; no budget depends on it."""
         return self.client.count_tokens(messages, tools=tools)
 
-    def remaining_tokens(self, messages: Sequence[LLMMessage], *, tools: Sequence[Tool | ToolSchema] = ()) -> int:
+    def remaining_tokens(
+        self, messages: Sequence[LLMMessage], *, tools: Sequence[Tool | ToolSchema] = ()
+    ) -> int:
         """Return what the client that it wraps says."""
         return self.client.remaining_tokens(messages, tools=tools)
 
     @property
-    def capabilities(self) -> ModelCapabilities:  # pyright: ignore[reportDeprecated]
+    def capabilities(self) -> Any:
         """What the client that it wraps says; AutoGen has replaced it by `model_info`."""
         return self.client.capabilities
 

@@ -14,14 +14,14 @@ from bursar.account import UNITS
 from bursar.bound import bound
 from bursar.money import ceil_to_nano, to_usd
 from bursar.policy import format_amount
-from bursar.run import Run
-from bursar.store import Store
 
 if TYPE_CHECKING:
     from bursar.account import Account, AccountState
     from bursar.bound import Bound
     from bursar.errors import BudgetExceeded
     from bursar.meter import Held, Plan
+    from bursar.run import Run
+    from bursar.store import Store
 
 _ACCOUNTS_MOST: Final = 10_000
 _OF_AGENT: Final = "/agent:"
@@ -84,7 +84,9 @@ def _ladder(plan: Plan) -> tuple[str, ...]:
 def _bound_at(plan: Plan, model: str) -> Bound:
     policy = next(iter(plan.chain.policies.values()))
     least = policy.min_output_tokens
-    return bound(plan.ask_of(model), provider=plan.provider, model=model, min_output_tokens=least, is_limited=False)
+    return bound(
+        plan.ask_of(model), provider=plan.provider, model=model, min_output_tokens=least, is_limited=False
+    )
 
 
 def shortage(run: Run, agent: str = "") -> Short | None:
@@ -132,7 +134,9 @@ def note_refused(plan: Plan, exceeded: BudgetExceeded) -> None:
     """Remember that a call was refused, for the conditions of its team and of the teams around that one."""
     if exceeded.details.reason == "busy":
         return
-    key = next((account.key for account in plan.chain.accounts if account.name == exceeded.details.account), "")
+    key = next(
+        (account.key for account in plan.chain.accounts if account.name == exceeded.details.account), ""
+    )
     for run in plan.run.lineage:
         known = _refused.setdefault(run, _Refused())
         if _OF_AGENT not in key:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 from autogen_agentchat.base import ChatAgent
@@ -38,12 +38,12 @@ from bursar.scope import current_agent
 try:
     from autogen_agentchat.teams._group_chat._base_group_chat_manager import BaseGroupChatManager
 except ImportError:  # pragma: no cover (moved: the runtime's id names it all the same)
-    BaseGroupChatManager = ChatAgent
+    BaseGroupChatManager: Any = ChatAgent
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType
 
-__all__ = ["Asker", "Handled", "agent_of", "asker_of", "handled"]
+__all__ = ["Asker", "Handled", "agent_of", "asker_of", "caller", "handled"]
 
 _UUID_LENGTH: Final = 36
 _STEP_OF_LOOP: Final = asyncio.Handle._run.__code__
@@ -130,7 +130,7 @@ def _named_on_stack(frame: FrameType | None) -> str | None:
         if code is _STEP_OF_LOOP:
             return None
         if _is_method(code):
-            owner: object = frame.f_locals.get("self")
+            owner: Any = frame.f_locals.get("self")
             if isinstance(owner, ChatAgent):
                 return owner.name
             if isinstance(owner, BaseGroupChatManager):

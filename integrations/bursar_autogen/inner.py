@@ -166,7 +166,9 @@ _TEXT_ALONE: Final[Any] = {
 def _chain(client: ChatCompletionClient) -> list[ChatCompletionClient]:
     """Return *client* and the clients that it wraps, outermost first."""
     chain = [client]
-    while isinstance(below := getattr(chain[-1], "client", None), ChatCompletionClient) and below not in chain:
+    while (
+        isinstance(below := getattr(chain[-1], "client", None), ChatCompletionClient) and below not in chain
+    ):
         chain.append(below)
     return chain
 
@@ -205,7 +207,7 @@ def _watch(bottom: ChatCompletionClient) -> bool:
     guarded_class: Any = type(watched)
     follow = guarded_class._bursar_call
 
-    def _bursar_call(self: Any, options: Any) -> Any:  # noqa: ANN401
+    def _bursar_call(self: Any, options: Any) -> Any:
         return follow(self, options) if current_meter.get() is not None else None
 
     # The class was made for this one client.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bursar.meter import plan_request
@@ -60,7 +61,9 @@ class Planner:
         made_in: The run that the budgeted client was made in.
     """
 
-    def __init__(self, inner: Inner, fallback: tuple[Inner, ...], payer: Payer, *, made_in: Run | None) -> None:
+    def __init__(
+        self, inner: Inner, fallback: tuple[Inner, ...], payer: Payer, *, made_in: Run | None
+    ) -> None:
         self._inner = inner
         # A price is found by the name alone where both are of one provider, else with the provider before it.
         self._names = {other.model({}): _name_beside(inner, other) for other in fallback}
@@ -85,12 +88,14 @@ class Planner:
             chain=booking.chain if steps is None else _with_ladder(booking, model, steps),
             provider=inner.provider,
             can_downgrade=bool(steps),
-            can_shrink=lambda tokens: endpoint.with_output_limit(body, tokens, model=model, host=inner.host) is not None,
+            can_shrink=lambda tokens: (
+                endpoint.with_output_limit(body, tokens, model=model, host=inner.host) is not None
+            ),
             is_async=True,
         )
         request = Request(inner, endpoint, model, body, wanted.messages, wanted.arguments, self._fallback)
         if steps and self._fallback:
-            plan = replace(plan, ask_again=lambda step: self._ask_again(step, wanted, plan))
+            plan = replace(plan, ask_again=partial(self._ask_again, wanted, plan))
         return plan, request
 
     def _booking(self, asker: Asker) -> Booking:
@@ -101,7 +106,9 @@ class Planner:
 
     def _steps(self, model: str, booking: Booking, wanted: Wanted) -> tuple[str, ...] | None:
         """Return the models that a call may be sent to in the place of *model*; None where nobody names any."""
-        ladders = (policy.ladder[model] for policy in booking.chain.policies.values() if model in policy.ladder)
+        ladders = (
+            policy.ladder[model] for policy in booking.chain.policies.values() if model in policy.ladder
+        )
         named = next(ladders, None)
         if named is None and not self._fallback:
             return None
@@ -113,7 +120,7 @@ class Planner:
         info = self._inner.info_of(step) if other is None else other.client.model_info
         return info is not None and wanted.can_be_done_by(info)
 
-    def _ask_again(self, step: str, wanted: Wanted, plan: Plan) -> Ask:
+    def _ask_again(self, wanted: Wanted, plan: Plan, step: str) -> Ask:
         """Return what the request asks for at another client, which has limits of its own."""
         other = self._fallback.get(step)
         if other is None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bursar_autogen.inner import Inner
 
+_KINDS: Final[dict[Any, str]] = {"json_schema": "structured_output", "json_object": "json_output"}
 _IMAGE: Final = {"type": "image_url"}
 _schemas: Final[WeakKeyDictionary[object, Any]] = WeakKeyDictionary()
 
@@ -47,14 +48,18 @@ def body_of(
     if tools:
         body["tools"] = [{"type": "function", "function": _schema_of(tool)} for tool in tools]
         if tool_choice != "auto":
-            body["tool_choice"] = "required" if isinstance(tool_choice, str) else _schema_of(tool_choice)["name"]
+            body["tool_choice"] = (
+                "required" if isinstance(tool_choice, str) else _schema_of(tool_choice)["name"]
+            )
     elif any(isinstance(message, FunctionExecutionResultMessage) for message in messages):
-        if sent := inner.tools_sent_anyway():
-            body["tools"] = sent
+        body["tools"] = inner.tools_sent_anyway()
     wanted = body.get("response_format") if json_output is None else json_output
     if isinstance(wanted, type) and issubclass(wanted, BaseModel):
         schema = _remembered(wanted, wanted.model_json_schema)
-        body["response_format"] = {"type": "json_schema", "json_schema": {"name": wanted.__name__, "schema": schema}}
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": wanted.__name__, "schema": schema},
+        }
     elif wanted is True:
         body["response_format"] = {"type": "json_object"}
     return body
@@ -68,15 +73,14 @@ def can_do(
     extra: Mapping[str, Any],
 ) -> bool:
     """Whether a model of which AutoGen says *info* can do all that a call needs."""
-    wanted = extra.get("response_format") if json_output is None else json_output
+    wanted: Any = extra.get("response_format") if json_output is None else json_output
     if tools and not info.get("function_calling"):
         return False
     if isinstance(wanted, type) and not info.get("structured_output"):
         return False
-    if isinstance(wanted, dict):
-        kind = "structured_output" if wanted.get("type") == "json_schema" else "json_output"
-        if wanted.get("type") != "text" and not info.get(kind):
-            return False
+    kind = _KINDS.get(wanted["type"]) if isinstance(wanted, dict) else None
+    if kind is not None and not info.get(kind):
+        return False
     if wanted is True and not info.get("json_output"):
         return False
     if not info.get("vision") and any(_has_image(message) for message in messages):
@@ -99,7 +103,9 @@ def _parts(message: LLMMessage, *, prefixed: bool) -> list[dict[str, Any]]:
     if isinstance(message, UserMessage):
         content: Any = message.content
         if not isinstance(content, str):
-            content = [{"type": "text", "text": part} if isinstance(part, str) else _IMAGE for part in content]
+            content = [
+                {"type": "text", "text": part} if isinstance(part, str) else _IMAGE for part in content
+            ]
         part = {"role": "user", "content": content, "name": message.source}
         return [part, {"content": f"{message.source} said:\n"}] if prefixed else [part]
     if isinstance(message, SystemMessage):
@@ -127,7 +133,8 @@ def _answer(message: AssistantMessage) -> dict[str, Any]:
 
 
 def _schema_of(tool: Any) -> Any:
-    return tool if isinstance(tool, dict) else _remembered(tool, lambda: tool.schema)
+    is_schema = isinstance(tool, dict)
+    return tool if is_schema else _remembered(tool, lambda: tool.schema)
 
 
 def _remembered(what: object, make: Any) -> Any:

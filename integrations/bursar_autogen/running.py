@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from autogen_agentchat.base import TaskResult
 from autogen_agentchat.messages import ModelClientStreamingChunkEvent
 
-from bursar.budget import Budget
 from bursar.errors import BudgetExceeded
 from bursar_autogen.budgets import taken
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from autogen_agentchat.messages import BaseAgentEvent, BaseChatMessage
     from autogen_core import CancellationToken
 
+    from bursar.budget import Budget
     from bursar.money import Money
     from bursar.run import Run
 

@@ -13,7 +13,6 @@ in tasks, and in a runtime that was started before.
 from __future__ import annotations
 
 import functools
-import sys
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +22,7 @@ from autogen_agentchat.teams import BaseGroupChat
 from bursar.payer.roots import pays_from
 from bursar.run import Run
 from bursar.scope import current_run
-from bursar_autogen.identity import agent_of, asker_of
+from bursar_autogen.identity import agent_of, asker_of, caller
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -49,7 +48,9 @@ class TeamRun:
         under: The path of the agents that the team works for, empty for an outermost one.
     """
 
-    def __init__(self, team_id: str, number: int, workflow: str, *, around: TeamRun | None, under: str) -> None:
+    def __init__(
+        self, team_id: str, number: int, workflow: str, *, around: TeamRun | None, under: str
+    ) -> None:
         self.id = f"{team_id}.{number}" if number else team_id
         self.number = number
         self.workflow = workflow
@@ -138,7 +139,7 @@ def _begin(team: BaseGroupChat) -> TeamRun | None:
     team_id: Any = getattr(team, "_team_id", None)
     if not isinstance(team_id, str):
         return None
-    asker = asker_of(sys._getframe(2))
+    asker = asker_of(caller(2))
     around = None
     if asker.handled is not None and asker.handled.team_id is not None:
         around = team_run(asker.handled.team_id, asker.handled.name)
@@ -182,8 +183,8 @@ def watch_teams() -> None:
             if begun is not None:
                 begun.close()
 
-    run_stream.bursar_plain = original  # pyright: ignore[reportFunctionMemberAccess,reportAttributeAccessIssue]
-    BaseGroupChat.run_stream = run_stream  # type: ignore[method-assign]
+    run_stream.bursar_plain = original  # pyright: ignore[reportAttributeAccessIssue]
+    BaseGroupChat.run_stream = run_stream
 
 
 watch_teams()

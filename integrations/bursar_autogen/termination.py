@@ -9,7 +9,6 @@ from autogen_agentchat.messages import StopMessage
 from autogen_core import Component
 from pydantic import BaseModel
 
-from bursar.budget import Budget
 from bursar.errors import StoreError
 from bursar.money import format_usd
 from bursar.payer.roots import pays_from
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from autogen_agentchat.messages import BaseAgentEvent, BaseChatMessage
 
+    from bursar.budget import Budget
     from bursar.money import Money
     from bursar.run import Run
 
@@ -90,7 +90,9 @@ class BudgetTermination(TerminationCondition, Component[BudgetTerminationConfig]
         if reason is None:
             return None
         self._is_terminated = True
-        return StopMessage(content=f"Budget exhausted: {reason}{self._spenders()}", source="BudgetTermination")
+        return StopMessage(
+            content=f"Budget exhausted: {reason}{self._spenders()}", source="BudgetTermination"
+        )
 
     async def reset(self) -> None:
         """Begin anew; if nothing is left by now, it has ended at once."""
@@ -127,7 +129,9 @@ class BudgetTermination(TerminationCondition, Component[BudgetTerminationConfig]
         if run is None:
             return ""
         rows = run.store.totals("agent", Where(run_ids=tuple(run.family)))
-        named = ", ".join(f"{name} {format_usd(totals.cost_nanousd)}" for name, totals in rows[:_SPENDERS_NAMED])
+        named = ", ".join(
+            f"{name} {format_usd(totals.cost_nanousd)}" for name, totals in rows[:_SPENDERS_NAMED]
+        )
         more = f" and {len(rows) - _SPENDERS_NAMED} more" if len(rows) > _SPENDERS_NAMED else ""
         return f"; spent by {named}{more}" if named else ""
 

@@ -65,5 +65,7 @@ def output_tokens(meter: Meter, texts: Iterable[str]) -> int:
 def text_of(result: CreateResult) -> str:
     """Return all the output that *result* shows, as one text to be counted."""
     content = result.content
-    shown = content if isinstance(content, str) else "".join(f"{call.name}{call.arguments}" for call in content)
+    shown = (
+        content if isinstance(content, str) else "".join(f"{call.name}{call.arguments}" for call in content)
+    )
     return shown + (result.thought or "")

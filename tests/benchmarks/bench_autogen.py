@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 ROUNDS: Final = 1_000
 TARGET_US: Final = {"memory": 40.0}
 ANSWER: Final = CreateResult(
-    finish_reason="stop", content="Paris.", usage=RequestUsage(prompt_tokens=9, completion_tokens=2), cached=False
+    finish_reason="stop",
+    content="Paris.",
+    usage=RequestUsage(prompt_tokens=9, completion_tokens=2),
+    cached=False,
 )
 ASK: Final = [UserMessage(content="What is the capital of France?", source="user")]
 
@@ -98,13 +101,18 @@ def main() -> None:
     is_strict = parser.parse_args().strict
     missed: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        stores: dict[str, Store] = {"memory": MemoryStore(), "sqlite": SQLiteStore(Path(folder) / "ledger.db")}
+        stores: dict[str, Store] = {
+            "memory": MemoryStore(),
+            "sqlite": SQLiteStore(Path(folder) / "ledger.db"),
+        }
         for name, store in stores.items():
             floor, over = overhead_us(store)
             target = TARGET_US.get(name)
             missed += [name] if target is not None and over > target else []
             asked = "" if target is None else f"  (target +{target:.0f} µs)"
-            print(f"{name:7} bare {floor:6.1f} µs  budgeted +{over:6.1f} µs, {over / floor:.1f} times that{asked}")
+            print(
+                f"{name:7} bare {floor:6.1f} µs  budgeted +{over:6.1f} µs, {over / floor:.1f} times that{asked}"
+            )
     if is_strict and missed:
         raise SystemExit(f"missed: {', '.join(missed)}")
 

@@ -44,7 +44,9 @@ def said(content: Any, *, tokens: tuple[int, int] = (INPUT, OUTPUT), cached: boo
 
 def calls(*names: str) -> CreateResult:
     """Return an answer that calls tools, each with a task."""
-    return said([FunctionCall(id=f"call-{i}", name=n, arguments='{"task": "go"}') for i, n in enumerate(names)])
+    return said(
+        [FunctionCall(id=f"call-{i}", name=n, arguments='{"task": "go"}') for i, n in enumerate(names)]
+    )
 
 
 class Scripted(ReplayChatCompletionClient):
@@ -108,7 +110,11 @@ class Stage:
 
     def openai(self, model: str = "gpt-4o-2024-08-06", **options: Any) -> OpenAIChatCompletionClient:
         """Return AutoGen's own client of OpenAI, against the simulator."""
-        given: dict[str, Any] = {"base_url": self.sim.openai_base_url, "api_key": "sk-planted", "max_retries": 0}
+        given: dict[str, Any] = {
+            "base_url": self.sim.openai_base_url,
+            "api_key": "sk-planted",
+            "max_retries": 0,
+        }
         client = OpenAIChatCompletionClient(model=model, **{**given, **options})
         self.clients.append(client)
         return client
@@ -187,5 +193,3 @@ def run(main: Any, stage: Stage | None = None, *, most_s: float = 20.0) -> Any:
                 await client.close()
 
     return asyncio.run(closing())
-
-

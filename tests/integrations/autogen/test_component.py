@@ -35,7 +35,7 @@ def openai() -> OpenAIChatCompletionClient:
 
 
 def test_round_trip_of_a_client() -> None:
-    """Scenario 19: a client is written down with its budget by name, and loaded with the same budget; keys are masked."""
+    """Scenario 19: a client is written down with its budget by name, and loaded with that one; keys are masked."""
     budget = Budget(5, name="crew-budget")
     client = BudgetedChatCompletionClient(
         openai(), budget, agent="writer", fallback=openai(), on_exceed="stop", provider="openai"
@@ -136,7 +136,7 @@ def test_delegates(stage: Stage) -> None:
     assert client.total_usage() == client.actual_usage()
     assert plain.count_tokens(ASK) == client.count_tokens(ASK)
     assert plain.remaining_tokens(ASK) == client.remaining_tokens(ASK)
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="model_info"):
         assert ABLE == client.capabilities
     with pytest.raises(AttributeError):
         client.no_such_thing  # noqa: B018
@@ -147,7 +147,9 @@ def test_delegates(stage: Stage) -> None:
 def test_client_of_a_token_limited_context(stage: Stage) -> None:
     """A context that counts tokens by its client takes a budgeted one."""
     client = stage.guarded(ReplayChatCompletionClient(["x"], model_info=ABLE), stage.budget(), model="gpt-4o")
-    agent = AssistantAgent("a", client, model_context=TokenLimitedChatCompletionContext(client, token_limit=100))
+    agent = AssistantAgent(
+        "a", client, model_context=TokenLimitedChatCompletionContext(client, token_limit=100)
+    )
     run(agent.run(task="go"))
 
     assert [("a", "ok")] == stage.rows()

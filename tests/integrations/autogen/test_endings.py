@@ -90,14 +90,15 @@ def test_without_the_client_of_the_sdk(wire: Stage) -> None:
 
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
-            self._client, self._hidden = None, self._client  # type: ignore[assignment]
+            self._hidden: Any = self._client
+            self._client: Any = None
 
         async def create(self, *args: Any, **more: Any) -> CreateResult:
             self._client = self._hidden
             try:
                 return await super().create(*args, **more)
             finally:
-                self._client = None  # type: ignore[assignment]
+                self._client = None
 
         async def close(self) -> None:
             await self._hidden.close()
@@ -126,7 +127,7 @@ def test_retries(wire: Stage) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_errors(wire: Stage, stream: bool) -> None:  # noqa: FBT001
+def test_errors(wire: Stage, stream: bool) -> None:
     """Scenario 12: an error that stays costs nothing and holds nothing."""
     wire.sim.fail_next(AGAIN, AGAIN, AGAIN)
     budget = wire.budget()
@@ -150,7 +151,7 @@ def test_what_autogen_refuses_itself(wire: Stage) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_server_without_usage(wire: Stage, stream: bool) -> None:  # noqa: FBT001
+def test_server_without_usage(wire: Stage, stream: bool) -> None:
     """Scenario 14: where the server states no usage, an estimate is booked and marked; never nothing."""
     wire.sim.fail_next(Fault.no_usage())
     budget = wire.budget()
@@ -325,9 +326,7 @@ def test_left_stream_of_a_call_with_tools(stage: Stage) -> None:
     budget = stage.budget()
 
     async def leave() -> None:
-        stream = stage.guarded(Scripted("one two three"), budget).create_stream(
-            ASK, tools=[TOOL]
-        )
+        stream = stage.guarded(Scripted("one two three"), budget).create_stream(ASK, tools=[TOOL])
         await anext(stream)
         await stream.aclose()
 
@@ -364,7 +363,7 @@ def test_inner_stream_is_read_to_its_end(stage: Stage) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("order", ["guard(cache)", "cache(guard)"])
-def test_cache(wire: Stage, order: str, stream: bool) -> None:  # noqa: FBT001
+def test_cache(wire: Stage, order: str, stream: bool) -> None:
     """Scenario 16: what a cache answers costs nothing, whichever of the two is outside."""
     budget = wire.budget()
     plain = wire.openai()
@@ -436,14 +435,18 @@ def test_unwatched_outside_of_a_call(wire: Stage) -> None:
 def anthropic_client(wire: Stage) -> AnthropicChatCompletionClient:
     """Return AutoGen's own client of Anthropic, against the simulator."""
     client = AnthropicChatCompletionClient(
-        model="claude-sonnet-4-5", base_url=wire.sim.anthropic_base_url, api_key="x", model_info=ABLE, max_tokens=100
+        model="claude-sonnet-4-5",
+        base_url=wire.sim.anthropic_base_url,
+        api_key="x",
+        model_info=ABLE,
+        max_tokens=100,
     )
     wire.clients.append(client)
     return client
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_anthropic(wire: Stage, stream: bool) -> None:  # noqa: FBT001
+def test_anthropic(wire: Stage, stream: bool) -> None:
     """AutoGen's client of Anthropic is watched like that of OpenAI: exact, and no argument is added to its streams."""
     budget = wire.budget()
     client = wire.guarded(anthropic_client(wire), budget)

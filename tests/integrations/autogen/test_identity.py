@@ -41,7 +41,6 @@ from autogen_core import (
 )
 from autogen_core.code_executor import CodeBlock, CodeExecutor, CodeResult
 
-
 import bursar
 from bursar import UnknownAgent
 from bursar.entry import Agent
@@ -75,7 +74,9 @@ CASES = {
     "runtime": Case(
         Asker(None, MEMBER), None, "me", ("writer", "writer", f"autogen:runtime:{MEMBER.agent_id}")
     ),
-    "both": Case(Asker("writer", MEMBER), None, None, ("writer", "writer", f"autogen:frame:{MEMBER.agent_id}")),
+    "both": Case(
+        Asker("writer", MEMBER), None, None, ("writer", "writer", f"autogen:frame:{MEMBER.agent_id}")
+    ),
     "tool": Case(
         Asker("helper", MEMBER), None, None, ("helper", "writer/helper", f"autogen:frame:{MEMBER.agent_id}")
     ),
@@ -155,7 +156,9 @@ def test_round_robin(wire: Stage) -> None:
 
     assert ["a", "b"] == agents_of(found)
     assert all(entry.usage.input_tokens and entry.usage.output_tokens for entry in found)
-    assert [None, {"include_usage": True}] == [request.body.get("stream_options") for request in wire.sim.requests]
+    assert [None, {"include_usage": True}] == [
+        request.body.get("stream_options") for request in wire.sim.requests
+    ]
     assert {team._team_id} == {team_of(entry) for entry in found}
     assert {"RoundRobinGroupChat"} == {entry.subject.workflow for entry in found}
 
@@ -165,7 +168,10 @@ def test_selector(stage: Stage) -> None:
     plain = Scripted("a", "one", "b", "two", "a", "three")
     client = stage.guarded(plain, stage.budget())
     team = SelectorGroupChat(
-        [AssistantAgent("a", client), AssistantAgent("b", client)], client, max_turns=3, allow_repeated_speaker=True
+        [AssistantAgent("a", client), AssistantAgent("b", client)],
+        client,
+        max_turns=3,
+        allow_repeated_speaker=True,
     )
     result = run(team.run(task="go"))
     found = stage.entries()
@@ -257,7 +263,7 @@ class NoExecutor(CodeExecutor):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_code_executor(stage: Stage, stream: bool) -> None:  # noqa: FBT001
+def test_code_executor(stage: Stage, stream: bool) -> None:
     """An agent that writes code and reflects on what came of it makes two calls, both its own."""
     client = stage.guarded(Scripted("```python\nprint(1)\n```", "it ran"), stage.budget())
     coder = CodeExecutorAgent(
@@ -283,7 +289,9 @@ def test_agent_tools_in_parallel(stage: Stage) -> None:
         for name in ("w1", "w2")
     ]
     boss = AssistantAgent(
-        "boss", stage.guarded(Scripted(calls("w1", "w2"), "ok"), budget), tools=[AgentTool(w) for w in workers]
+        "boss",
+        stage.guarded(Scripted(calls("w1", "w2"), "ok"), budget),
+        tools=[AgentTool(w) for w in workers],
     )
     team = RoundRobinGroupChat([boss], max_turns=1)
     run(team.run(task="go"))
@@ -299,7 +307,9 @@ def test_agent_tool_without_a_team(stage: Stage) -> None:
     """An agent that is a tool of one that runs alone is booked to itself."""
     budget = stage.budget()
     inner = AssistantAgent("inner", stage.guarded(Scripted("w"), budget), description="x")
-    outer = AssistantAgent("outer", stage.guarded(Scripted(calls("inner"), "ok"), budget), tools=[AgentTool(inner)])
+    outer = AssistantAgent(
+        "outer", stage.guarded(Scripted(calls("inner"), "ok"), budget), tools=[AgentTool(inner)]
+    )
     run(outer.run(task="go"))
 
     assert ["outer", "inner"] == agents_of(stage.entries())
@@ -358,7 +368,7 @@ def test_team_tool(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("is_in_team", [False, True])
-def test_society_of_mind(stage: Stage, is_in_team: bool) -> None:  # noqa: FBT001
+def test_society_of_mind(stage: Stage, is_in_team: bool) -> None:
     """Scenario 5: its members carry its own team's id; its last call is its own, with a team around it or without."""
     client = stage.guarded(Scripted("x"), stage.budget())
     inner = RoundRobinGroupChat([AssistantAgent("deep", client)], max_turns=1)
@@ -417,7 +427,7 @@ def in_task(client: BudgetedChatCompletionClient) -> Callable[[], Any]:
 )
 def test_call_in_a_task(
     stage: Stage,
-    is_in_team: bool,  # noqa: FBT001
+    is_in_team: bool,
     bound: str | None,
     expected: tuple[str, str],
 ) -> None:
@@ -482,7 +492,9 @@ def test_two_teams_in_one_runtime(stage: Stage) -> None:
     async def both() -> list[str]:
         runtime = SingleThreadedAgentRuntime()
         runtime.start()
-        teams = [RoundRobinGroupChat([AssistantAgent("a", client)], max_turns=2, runtime=runtime) for _ in range(2)]
+        teams = [
+            RoundRobinGroupChat([AssistantAgent("a", client)], max_turns=2, runtime=runtime) for _ in range(2)
+        ]
         await asyncio.gather(*(team.run(task="go") for team in teams))
         await runtime.stop_when_idle()
         return [team._team_id for team in teams]

@@ -29,13 +29,16 @@ class Ollama(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Ollama
+    def answers(self) -> Ollama:
+        """Return the server that this is a request to."""
+        assert isinstance(self.server, Ollama)
+        return self.server
 
-    def do_POST(self) -> None:  # noqa: N802 (the name that http.server looks for)
+    def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.server.bodies.append(body)
-        if self.server.status != 200:
-            self.send_error(self.server.status)
+        self.answers().bodies.append(body)
+        if self.answers().status != 200:
+            self.send_error(self.answers().status)
             return
         head = {"model": body["model"], "created_at": "2026-01-01T00:00:00Z"}
         counts = {"done": True, "done_reason": "stop", "prompt_eval_count": 26, "eval_count": 4}
@@ -50,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
 
 
@@ -73,7 +76,7 @@ async def ask(client: Any, *, stream: bool) -> CreateResult:
         (*_, result) = [piece async for piece in client.create_stream(ASK)]
         return result
     finally:
-        await client.client._client._client.aclose()  # pyright: ignore[reportPrivateUsage] (AutoGen closes nothing)
+        await client.client._client._client.aclose()  # AutoGen closes nothing
 
 
 @pytest.fixture
@@ -83,7 +86,7 @@ def plain(server: Ollama) -> OllamaChatCompletionClient:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_priced(stage: Stage, server: Ollama, plain: Any, stream: bool) -> None:  # noqa: FBT001
+def test_priced(stage: Stage, server: Ollama, plain: Any, stream: bool) -> None:
     """With a declared price a call costs what its counts come to; nothing is added to a stream that nobody knows."""
     prices.add("llama3.2", provider="ollama", input="$1", output="$2", per=1_000_000, context=8_000)
     budget = stage.budget()
