@@ -13,8 +13,8 @@ from bursar.errors import BudgetExceeded
 from bursar.meter.failures import failure_of
 from bursar.scope import current_agent, current_meter, current_run, leave
 from bursar.wire import Receipt
-from bursar_autogen.exhaustion import note_held, note_least, note_refused
-from bursar_autogen.usage import WatchedMeter, output_tokens, settle
+from bursar_autogen.exhaustion import note_answered, note_held, note_refused
+from bursar_autogen.usage import WatchedMeter, output_tokens, settle, text_of
 
 if TYPE_CHECKING:
     from autogen_core import CancellationToken
@@ -91,8 +91,7 @@ class Call:
             raise
         held = self.meter.held
         assert held is not None  # noqa: S101 (what cannot be held is raised)
-        note_held(self.meter.plan)
-        note_least(self.meter.plan, held)
+        note_held(self.meter.plan, held)
         self.serving = self._request.inners.get(held.bound.model, self._request.inner)
         if self.serving.is_replay and self.serving.has_cache:
             self._counted_before = self.serving.tokens_so_far
@@ -101,20 +100,29 @@ class Call:
         if token.is_cancelled():
             raise asyncio.CancelledError
         task = asyncio.current_task()
+        if task is None:  # pragma: no cover (another kind of loop)
+            await self.meter.areserve()
+            return
         is_waiting, is_cancelled = True, False
 
         def cancel() -> None:
             nonlocal is_cancelled
-            if is_waiting and task is not None and not is_cancelled:
+            if is_waiting and not is_cancelled:
                 is_cancelled = True
-                task.get_loop().call_soon_threadsafe(task.cancel)
+                task.cancel()
 
-        token.add_callback(cancel)
+        def cancelled() -> None:
+            if is_waiting:
+                # A token may be cancelled by any thread.
+                task.get_loop().call_soon_threadsafe(cancel)
+
+        token.add_callback(cancelled)
         try:
             await self.meter.areserve()
         finally:
             is_waiting = False
-            if is_cancelled and task is not None:
+            if is_cancelled:
+                # It was this call that was cancelled, and not the task that waits for it.
                 task.uncancel()
 
     async def whole(self) -> CreateResult:
@@ -172,8 +180,10 @@ class Call:
         """Book what an answer cost: nothing, where a cache gave it."""
         if self._is_free(result):
             self.meter.release()
-        else:
-            settle(self.meter, result)
+            return
+        entry = settle(self.meter, result)
+        if entry is not None:
+            note_answered(self.meter.plan, entry.usage, text_of(result))
 
     def failed(self, error: BaseException) -> None:
         """Book a call that brought no answer, or only the beginning of one."""
@@ -189,9 +199,10 @@ class Call:
         is_billed, reason = failure_of(error)
         self.meter.fail(reason, is_billed=is_billed)
 
-    def was_dropped(self) -> None:
-        """Book a stream that nobody reads any more, and nobody closed."""
-        self.failed(GeneratorExit())
+    def note_dropped(self) -> None:
+        """Note that nobody reads the stream any more, from within the garbage collector."""
+        if self.meter.is_open:
+            dropped.later(lambda: self.failed(GeneratorExit()))
 
     def stop_answer(self, exceeded: BudgetExceeded) -> CreateResult | None:
         """Return the answer that stands for a refused call, or None where it is to be raised."""

@@ -10,7 +10,6 @@ from autogen_core.models import ChatCompletionClient, CreateResult, RequestUsage
 from pydantic import BaseModel
 
 from bursar.budget.arguments import parse_name
-from bursar.dropped import dropped
 from bursar.errors import BudgetExceeded
 from bursar.payer import Payer
 from bursar.scope import current_run
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from bursar.budget import Budget
     from bursar.money import Money
+    from bursar.run import Run
 
 ToolChoice = Any
 _NO_ARGUMENTS: Final[dict[str, Any]] = {}
@@ -117,14 +117,14 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
         self._on_exceed: Literal["raise", "stop"] | None = on_exceed
         self._model = parse_name(model, "model")
         self._given_provider = parse_name(provider, "provider")
-        made_in = current_run.get()
-        self.bursar = _payer(taken(budget), parse_name(agent, "agent"), made_in=made_in)
-        self._planner = Planner(
-            Inner(client, model=self._model, provider=self._given_provider),
-            tuple(Inner(other) for other in others),
-            self.bursar,
-            made_in=made_in,
-        )
+        self._inner = Inner(client, model=self._model, provider=self._given_provider)
+        self._others = tuple(Inner(other) for other in others)
+        self._pay(taken(budget), parse_name(agent, "agent"), current_run.get())
+
+    def _pay(self, budget: Budget | None, agent: str | None, made_in: Run | None) -> None:
+        self._made_in = made_in
+        self.bursar = _payer(budget, agent, made_in=made_in)
+        self._planner = Planner(self._inner, self._others, self.bursar, made_in=made_in)
 
     def for_agent(self, name: str) -> BudgetedChatCompletionClient:
         """
@@ -135,15 +135,17 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
         Raises:
             UnknownAgent: The budget has no allotment for it.
         """
-        return type(self)(
+        twin = type(self)(
             self.client,
-            self.bursar.budget,
-            name,
+            None,
+            None,
             self.fallback,
             self._on_exceed,
             model=self._model,
             provider=self._given_provider,
         )
+        twin._pay(self.bursar.budget, parse_name(name, "agent"), current_run.get() or self._made_in)
+        return twin
 
     async def create(
         self,
@@ -199,7 +201,7 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
             return self.client.create_stream(messages, **arguments)
         call = self._call(messages, arguments, stream=True)
         stream = _stream(call, cancellation_token)
-        weakref.finalize(stream, dropped.later, call.was_dropped).atexit = False
+        weakref.finalize(stream, call.note_dropped).atexit = False
         return stream
 
     def _call(self, messages: Sequence[LLMMessage], arguments: dict[str, Any], *, stream: bool) -> Call:

@@ -73,10 +73,17 @@ class Inner:
         self.has_cache = any(type(each).__name__ == "ChatCompletionCache" for each in chain[:-1])
         self.is_replay = "ReplayChatCompletionClient" in names
         self.is_watched = _watch(self.bottom)
+        self._sdk_client: Any = getattr(self.bottom, "_client", None)
         self._model = model
         self._args: Mapping[str, Any] = _args_of(self.bottom)
         self.provider = provider or self._provider(names)
         self._endpoints: dict[str, Endpoint] = {}
+
+    def look_again(self) -> None:
+        """Watch the SDK's client, should another one have come in its place: AutoGen makes one for every copy."""
+        if self._sdk_client is not getattr(self.bottom, "_client", None):
+            self.is_watched = _watch(self.bottom)
+            self._sdk_client = getattr(self.bottom, "_client", None)
 
     def model(self, extra: Mapping[str, Any]) -> str:
         """Return the model that a call with *extra* arguments asks."""

@@ -74,6 +74,8 @@ class Planner:
     def plan(self, wanted: Wanted, asker: Asker) -> tuple[Plan, Request]:
         """Return the plan of a call, and what it will ask of its client."""
         inner = self._inner
+        for each in (inner, *self._fallback.values()):
+            each.look_again()
         extra = wanted.arguments["extra_create_args"]
         model = inner.model(extra)
         endpoint = inner.endpoint(model)

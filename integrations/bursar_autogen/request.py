@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakKeyDictionary
 
 from autogen_core import Image
@@ -133,7 +133,7 @@ def _answer(message: AssistantMessage) -> dict[str, Any]:
 
 
 def _schema_of(tool: Any) -> Any:
-    is_schema = isinstance(tool, dict)
+    is_schema = isinstance(cast("object", tool), dict)
     return tool if is_schema else _remembered(tool, lambda: tool.schema)
 
 

@@ -16,6 +16,7 @@ import functools
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from autogen_agentchat.teams import BaseGroupChat
 
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
     from bursar.budget import Budget
     from bursar_autogen.identity import Handled
 
-_TEAMS_MOST: Final = 10_000
-"""Teams whose newest run is known; of more, the one that ran longest ago is forgotten."""
+_ENDED_MOST: Final = 256
+"""Runs that are remembered after their end, for calls of theirs that are still in flight."""
+
+_UNSEEN_MOST: Final = 10_000
+"""Teams whose runs are not seen to begin, as they are run by another process."""
 
 
 class TeamRun:
@@ -40,6 +44,8 @@ class TeamRun:
 
     Attributes:
         id: The id of the team and the number of the run; the team's id alone where the run's begin was not seen.
+
+        team_id: The id of the team.
 
         workflow: The name of the team.
 
@@ -52,7 +58,7 @@ class TeamRun:
         self, team_id: str, number: int, workflow: str, *, around: TeamRun | None, under: str
     ) -> None:
         self.id = f"{team_id}.{number}" if number else team_id
-        self.number = number
+        self.team_id = team_id
         self.workflow = workflow
         self.around = around
         self.under = under
@@ -90,20 +96,30 @@ class TeamRun:
             run.close()
 
 
-_newest: Final[OrderedDict[str, TeamRun]] = OrderedDict()
+_running: Final[dict[str, TeamRun]] = {}
+_ended: Final[OrderedDict[str, TeamRun]] = OrderedDict()
+_unseen: Final[OrderedDict[str, TeamRun]] = OrderedDict()
+_counts: Final[WeakKeyDictionary[BaseGroupChat, int]] = WeakKeyDictionary()
 _lock: Final = threading.Lock()
 
 
 def team_run(team_id: str, name: str) -> TeamRun:
     """
-    Return the newest run of a team.
+    Return the run of a team that goes on, or else its last one.
 
     Args:
         name: What to call it where its begin was not seen.
     """
+    known = _running.get(team_id)
+    if known is not None:
+        return known
     with _lock:
-        known = _newest.get(team_id)
-    return known if known is not None else _keep(team_id, TeamRun(team_id, 0, name, around=None, under=""))
+        known = _ended.get(team_id) or _unseen.get(team_id)
+        if known is None:
+            known = _unseen[team_id] = TeamRun(team_id, 0, name, around=None, under="")
+            if len(_unseen) > _UNSEEN_MOST:
+                _unseen.popitem(last=False)
+    return known
 
 
 def run_of(handled: Handled | None, budget: Budget | None, made_in: Run | None) -> Run | None:
@@ -146,18 +162,20 @@ def _begin(team: BaseGroupChat) -> TeamRun | None:
     under = ""
     if asker.handled is not None or asker.named is not None:
         under = agent_of(asker, under=around.under if around is not None else "").path
-    before = _newest.get(team_id)
-    number = before.number + 1 if before is not None else 1
-    return _keep(team_id, TeamRun(team_id, number, team.name, around=around, under=under))
-
-
-def _keep(team_id: str, run: TeamRun) -> TeamRun:
-    with _lock:
-        _newest[team_id] = run
-        _newest.move_to_end(team_id)
-        if len(_newest) > _TEAMS_MOST:
-            _newest.popitem(last=False)
+    number = _counts[team] = _counts.get(team, 0) + 1
+    run = _running[team_id] = TeamRun(team_id, number, team.name, around=around, under=under)
     return run
+
+
+def _end(run: TeamRun) -> None:
+    run.close()
+    with _lock:
+        if _running.get(run.team_id) is run:
+            del _running[run.team_id]
+        _ended[run.team_id] = run
+        _ended.move_to_end(run.team_id)
+        if len(_ended) > _ENDED_MOST:
+            _ended.popitem(last=False)
 
 
 def watch_teams() -> None:
@@ -181,7 +199,7 @@ def watch_teams() -> None:
         finally:
             await events.aclose()
             if begun is not None:
-                begun.close()
+                _end(begun)
 
     run_stream.bursar_plain = original  # pyright: ignore[reportAttributeAccessIssue]
     BaseGroupChat.run_stream = run_stream

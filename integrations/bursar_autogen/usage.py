@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from autogen_core.models import CreateResult
 
+    from bursar.entry import Entry
+
 
 class WatchedMeter(Meter):
     """
@@ -39,20 +41,18 @@ class WatchedMeter(Meter):
         super().observe(receipt)
 
 
-def settle(meter: WatchedMeter, result: CreateResult) -> None:
+def settle(meter: WatchedMeter, result: CreateResult) -> Entry | None:
     """Book what a call did cost, by the best of what is known: the provider's words, AutoGen's, an estimate."""
     seen = meter.seen
     if seen is not None and (seen.usage is not None or seen.stated_nanousd is not None):
-        meter.settle(seen)
-        return
+        return meter.settle(seen)
     into, out = result.usage.prompt_tokens or 0, result.usage.completion_tokens or 0
     text = text_of(result)
     usage = Usage(input_tokens=into, output_tokens=out)
     if into and (out or not text):
-        meter.settle(Receipt(usage=usage, finished=True))
-        return
+        return meter.settle(Receipt(usage=usage, finished=True))
     # Nothing, or half of it, is said where a stream or a server states no usage: unknown is never zero.
-    meter.estimate(Receipt(), max(out, output_tokens(meter, [text])))
+    return meter.estimate(Receipt(), max(out, output_tokens(meter, [text])))
 
 
 def output_tokens(meter: Meter, texts: Iterable[str]) -> int:

@@ -481,3 +481,15 @@ def test_anthropic_sends_its_tools_again(wire: Stage) -> None:
     assert "tools" in wire.sim.requests[1].body
     assert second.bound_nanousd > first.bound_nanousd // 2
     assert 0 == second.overage_nanousd
+
+
+def test_copied_client_is_watched(wire: Stage) -> None:
+    """A copy of AutoGen's client makes another client of the SDK: it is watched at the next call."""
+    plain = wire.openai(max_retries=2)
+    budget = wire.budget()
+    client = wire.guarded(plain, budget)
+    plain.__setstate__(plain.__getstate__())
+    wire.sim.fail_next(AGAIN)
+    run(client.create(ASK), wire)
+
+    assert ["error", "ok"] == [status for _, status in wire.rows()]

@@ -608,3 +608,35 @@ def test_bound_name_must_be_known(stage: Stage) -> None:
 
     with pytest.raises(UnknownAgent, match="wirter"):
         client.for_agent("wirter")
+
+
+def test_teams_that_ended_are_forgotten(stage: Stage) -> None:
+    """Of runs that ended a few are remembered, of those that go on all."""
+    from bursar_autogen import teams
+
+    client = stage.guarded(Scripted("x"), stage.budget())
+
+    async def many() -> None:
+        for _ in range(teams._ENDED_MOST + 5):
+            await RoundRobinGroupChat([AssistantAgent("a", client)], max_turns=1).run(task="go")
+
+    run(many())
+
+    assert {} == teams._running
+    assert teams._ENDED_MOST == len(teams._ended)
+
+
+def test_named_client_pays_as_the_other_does(stage: Stage) -> None:
+    """A client made in a run pays from it where nothing is around the call, and so does one named after it."""
+
+    async def outside() -> Any:
+        async with stage.budget().run("job") as job:
+            client = stage.guarded(Scripted("x"))
+        named = client.for_agent("x")
+        await client.create(ASK)
+        await named.create(ASK)
+        return job
+
+    job = run(outside())
+
+    assert 2 == job.calls

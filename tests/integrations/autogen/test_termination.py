@@ -14,6 +14,7 @@ from autogen_agentchat.teams import RoundRobinGroupChat, SelectorGroupChat
 
 from bursar import Budget
 from bursar.run import Run
+from bursar.simulator import Simulator
 from bursar_autogen import BudgetTermination
 
 from .conftest import ASK, Scripted, Stage, run, said
@@ -243,3 +244,54 @@ def test_two_teams_share_a_condition_s_budget(stage: Stage) -> None:
         return await asyncio.gather(*(team.run(task="go") for team in teams))
 
     assert [3, 3] == [len(result.messages) for result in run(both())]
+
+
+def test_somebody_is_asked_first(stage: Stage) -> None:
+    """Where the budget asks a function, the team goes on to the call that it is asked about."""
+    asked: list[str] = []
+
+    def ask(exceeded: Any) -> int | None:
+        asked.append(exceeded.agent)
+        return 3 if len(asked) == 1 else None
+
+    budget = stage.budget(calls=2, on_exceed=ask)
+    client = stage.guarded(Scripted("x"), budget, on_exceed="stop")
+    team = RoundRobinGroupChat([AssistantAgent("a", client)], termination_condition=BudgetTermination(budget))
+    result = run(team.run(task="go"))
+
+    assert ["ok", "ok", "ok", "refused"] == [status for _, status in stage.rows()]
+    assert ["a", "a"] == asked
+    assert "Budget exhausted" in str(result.stop_reason)
+
+
+def test_what_one_team_says_is_nothing_to_another(wire: Stage) -> None:
+    """Teams that share a day's budget need what their own conversations need, however much others have said."""
+    day = wire.budget("$0.50", per="day", name="org")
+    client = wire.guarded(wire.openai(max_tokens=300), day)
+
+    async def many() -> list[Any]:
+        ended: list[Any] = []
+        for index in range(12):
+            agents: Any = [AssistantAgent(f"agent_{index}", client)]
+            team = RoundRobinGroupChat(agents, max_turns=6, termination_condition=BudgetTermination(day))
+            ended.append((await team.run(task="go " * 200)).stop_reason)
+        return ended
+
+    assert {"Maximum number of turns 6 reached."} == set(run(many(), wire))
+
+
+@pytest.mark.parametrize("limit", ["$0.004", "$0.006", "$0.008", "$0.012", "$0.02"])
+def test_never_refuses_a_round_robin(limit: str) -> None:
+    """Whatever the limit, a team of answers that are as long as they may be is ended and not refused."""
+    with Simulator(talkative=True) as sim:
+        stage = Stage(sim)
+        budget = stage.budget(limit)
+        client = stage.guarded(stage.openai(max_tokens=300), budget)
+        agents: Any = [AssistantAgent("a", client), AssistantAgent("b", client)]
+        team = RoundRobinGroupChat(agents, termination_condition=BudgetTermination(budget))
+        result = run(team.run(task="go"), stage)
+        (job,) = budget.runs
+
+        assert str(result.stop_reason).startswith("Budget exhausted")
+        assert () == job.refusals
+        assert len(result.messages) > 1
