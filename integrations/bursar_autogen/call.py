@@ -14,7 +14,7 @@ from bursar.meter.failures import failure_of
 from bursar.scope import current_agent, current_meter, current_run, leave
 from bursar.wire import Receipt
 from bursar_autogen.exhaustion import note_answered, note_held, note_refused
-from bursar_autogen.usage import WatchedMeter, output_tokens, settle, text_of
+from bursar_autogen.usage import WatchedMeter, output_tokens, settle, tell_usage, text_of
 
 if TYPE_CHECKING:
     from autogen_core import CancellationToken
@@ -182,6 +182,7 @@ class Call:
             self.meter.release()
             return
         entry = settle(self.meter, result)
+        tell_usage(self.meter, result)
         if entry is not None:
             note_answered(self.meter.plan, entry.usage, text_of(result))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from autogen_core.models import RequestUsage
+
 from bursar.meter import Meter
 from bursar.tokens import count_tokens
 from bursar.usage import Usage
@@ -53,6 +55,15 @@ def settle(meter: WatchedMeter, result: CreateResult) -> Entry | None:
         return meter.settle(Receipt(usage=usage, finished=True))
     # Nothing, or half of it, is said where a stream or a server states no usage: unknown is never zero.
     return meter.estimate(Receipt(), max(out, output_tokens(meter, [text])))
+
+
+def tell_usage(meter: WatchedMeter, result: CreateResult) -> None:
+    """Write into *result* what was used, where AutoGen says that it was nothing and the provider has said more."""
+    told, seen = result.usage, meter.seen
+    if seen is not None and seen.usage is not None and not told.prompt_tokens and not told.completion_tokens:
+        result.usage = RequestUsage(
+            prompt_tokens=seen.usage.input_tokens, completion_tokens=seen.usage.output_tokens
+        )
 
 
 def output_tokens(meter: Meter, texts: Iterable[str]) -> int:

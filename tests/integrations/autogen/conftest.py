@@ -136,13 +136,6 @@ class Stage:
         """Return who was booked, and how each call ended."""
         return [(entry.subject.agent.name, entry.status) for entry in self.entries()]
 
-    @property
-    def reserved_nanousd(self) -> int:
-        """What is held on any account of the store."""
-        accounts = {account for account in self.store._balances}  # pyright: ignore[reportPrivateUsage]
-        states = [self.store.state(key) for key in accounts]
-        return sum(state.reserved.nanousd + state.reserved.calls for state in states if state is not None)
-
 
 def agents_of(entries: Sequence[Entry]) -> list[str]:
     """Return the agents that *entries* are booked to, in order."""

@@ -373,11 +373,13 @@ def test_cache(wire: Stage, order: str, stream: bool) -> None:
         else ChatCompletionCache(wire.guarded(plain, budget))
     )
 
-    async def twice() -> None:
-        for _ in range(2):
-            await (read(client.create_stream(ASK)) if stream else client.create(ASK))
+    async def twice() -> list[Any]:
+        return [await (read(client.create_stream(ASK)) if stream else client.create(ASK)) for _ in range(2)]
 
-    run(twice(), wire)
+    results = run(twice(), wire)
+
+    assert [20, 20] == [result.usage.completion_tokens for result in results]
+    assert results[1].cached
 
     assert 1 == wire.sim.arrived == only_run(wire, budget).calls
     assert wire.sim.bill.total == budget.spent > 0

@@ -22,7 +22,7 @@ from autogen_agentchat.teams import (
     SelectorGroupChat,
 )
 from autogen_agentchat.tools import AgentTool
-from autogen_core import Image
+from autogen_core import Image, SingleThreadedAgentRuntime
 from autogen_core.models import CreateResult, SystemMessage, UserMessage
 from autogen_ext.models.anthropic import AnthropicChatCompletionClient
 from PIL import Image as Picture
@@ -485,3 +485,51 @@ def test_free_models(stage: Stage) -> None:
 
     assert 0 == budget.spent
     assert ["ok"] == [status for _, status in stage.rows()]
+
+
+def test_shared_runtime_that_ends_at_an_error(stage: Stage) -> None:
+    """In a runtime that an error ends, a refusal of one team would hang the rest; answered, it does not."""
+    spent = stage.guarded(Scripted("x"), stage.budget(calls=0), on_exceed="stop")
+    client = stage.guarded(Scripted("x", delay_s=0.05), stage.budget())
+
+    async def both() -> list[Any]:
+        runtime = SingleThreadedAgentRuntime(ignore_unhandled_exceptions=False)
+        runtime.start()
+        teams = [
+            RoundRobinGroupChat([AssistantAgent("a", each)], max_turns=2, runtime=runtime)
+            for each in (spent, client)
+        ]
+        results = await asyncio.gather(*(team.run(task="go") for team in teams))
+        await runtime.stop_when_idle()
+        return results
+
+    first, second = run(both(), most_s=10)
+
+    assert "[Stopped by the budget" in first.messages[-1].to_text()
+    assert ["go", "x", "x"] == [message.to_text() for message in second.messages]
+
+
+def test_answer_that_asks_for_json_is_text_all_the_same(stage: Stage) -> None:
+    """Stopped, a call for JSON is answered in words: made-up data would be worse."""
+    client = stage.guarded(Scripted("x"), stage.budget(calls=0), on_exceed="stop")
+    result = run(client.create(ASK, json_output=Reply))
+
+    assert str(result.content).startswith("[Stopped by the budget: ")
+
+
+def test_usage_is_asked_for_as_the_caller_wants(wire: Stage) -> None:
+    """Options of a stream that the caller or the client has stay beside the usage."""
+    client = wire.guarded(wire.openai(stream_options={"include_obfuscation": False}), wire.budget())
+
+    async def both() -> None:
+        for more in ({}, {"extra_create_args": {"stream_options": {"include_usage": True, "x": 1}}}):
+            arguments: Any = more
+            async for _ in client.create_stream(ASK, **arguments):
+                pass
+
+    run(both(), wire)
+
+    assert [
+        {"include_obfuscation": False, "include_usage": True},
+        {"include_usage": True, "x": 1},
+    ] == [request.body["stream_options"] for request in wire.sim.requests]
