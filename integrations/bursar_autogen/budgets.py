@@ -64,6 +64,20 @@ def taken(budget: Money | Budget | None) -> Budget | None:
     return own
 
 
+def must_be_given(budget: Money | Budget) -> Budget:
+    """
+    Return *budget* as `taken` does.
+
+    Raises:
+        TypeError: There is none.
+    """
+    own = taken(budget)
+    if own is None:
+        msg = "a budget is needed here: a Budget, or dollars"
+        raise TypeError(msg)
+    return own
+
+
 def _name_of(budget: Budget) -> str:
     if budget.name is None:
         msg = f"a component keeps its budget by name, and {budget!r} has none; make it with Budget(..., name=...)"

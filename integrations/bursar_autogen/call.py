@@ -103,24 +103,24 @@ class Call:
         if task is None:  # pragma: no cover (another kind of loop)
             await self.meter.areserve()
             return
-        is_waiting, is_cancelled = True, False
+        # A token lives as long as a whole run: what it keeps of a call must be next to nothing.
+        waiting, is_cancelled = [task], False
 
         def cancel() -> None:
             nonlocal is_cancelled
-            if is_waiting and not is_cancelled:
-                is_cancelled = True
-                task.cancel()
+            if waiting and not is_cancelled:
+                is_cancelled = waiting[0].cancel()
 
         def cancelled() -> None:
-            if is_waiting:
+            if waiting:
                 # A token may be cancelled by any thread.
-                task.get_loop().call_soon_threadsafe(cancel)
+                waiting[0].get_loop().call_soon_threadsafe(cancel)
 
         token.add_callback(cancelled)
         try:
             await self.meter.areserve()
         finally:
-            is_waiting = False
+            waiting.clear()
             if is_cancelled:
                 # It was this call that was cancelled, and not the task that waits for it.
                 task.uncancel()
@@ -189,6 +189,10 @@ class Call:
     def failed(self, error: BaseException) -> None:
         """Book a call that brought no answer, or only the beginning of one."""
         if not self.meter.is_open:
+            return
+        if self.serving.is_watched and not self.meter.is_dispatched:
+            # It failed before anything was sent, or a cache was at work.
+            self.meter.release()
             return
         if self._texts:
             # Python ends a generator that is dropped so; to us it is the caller who left.

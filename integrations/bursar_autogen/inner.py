@@ -87,7 +87,7 @@ class Inner:
 
     def model(self, extra: Mapping[str, Any]) -> str:
         """Return the model that a call with *extra* arguments asks."""
-        named = self._model or extra.get("model") or self._args.get("model")
+        named = extra.get("model") or self._model or self._args.get("model")
         return named if isinstance(named, str) else type(self.bottom).__name__
 
     def endpoint(self, model: str) -> Endpoint:

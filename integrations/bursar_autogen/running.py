@@ -9,7 +9,7 @@ from autogen_agentchat.base import TaskResult
 from autogen_agentchat.messages import ModelClientStreamingChunkEvent
 
 from bursar.errors import BudgetExceeded
-from bursar_autogen.budgets import taken
+from bursar_autogen.budgets import must_be_given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +65,7 @@ async def run_team(
     Raises:
         TeamBudgetExceeded: A call was refused, and AutoGen ended the team for it; it holds the messages so far.
     """
-    paying = taken(budget)
-    assert paying is not None  # noqa: S101 (an amount or a budget was given)
+    paying = must_be_given(budget)
     messages: list[BaseAgentEvent | BaseChatMessage] = []
     async with paying.run(workflow or getattr(team, "name", None) or type(team).__name__) as run:
         try:

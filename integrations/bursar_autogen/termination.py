@@ -15,7 +15,7 @@ from bursar.payer.roots import pays_from
 from bursar.policy import logger
 from bursar.scope import current_run
 from bursar.store import Where
-from bursar_autogen.budgets import budget_named, name_to_dump, taken
+from bursar_autogen.budgets import budget_named, must_be_given, name_to_dump
 from bursar_autogen.exhaustion import refusal_that_stays, shortage
 from bursar_autogen.identity import handled
 from bursar_autogen.teams import run_of
@@ -62,9 +62,7 @@ class BudgetTermination(TerminationCondition, Component[BudgetTerminationConfig]
     component_description = "Ends a team when its budget is too little for another call."
 
     def __init__(self, budget: Money | Budget) -> None:
-        own = taken(budget)
-        assert own is not None  # noqa: S101 (an amount or a budget was given)
-        self._budget: Budget = own
+        self._budget: Budget = must_be_given(budget)
         self._run: Run | None = None
         self._is_terminated = self._reason() is not None
 

@@ -205,6 +205,13 @@ def test_arguments_that_make_no_sense(arguments: dict[str, Any], error: type[Exc
         BudgetedChatCompletionClient(**given)
 
 
+def test_budget_must_be_given() -> None:
+    """A condition without a budget is an error at once."""
+    missing: Any = None
+    with pytest.raises(TypeError, match="budget"):
+        BudgetTermination(missing)
+
+
 def test_closes_its_clients() -> None:
     """Closing it closes the clients that it wraps."""
     closed: list[str] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -15,6 +16,7 @@ from autogen_core.models import (
     FunctionExecutionResult,
     FunctionExecutionResultMessage,
     SystemMessage,
+    UserMessage,
 )
 from autogen_ext.models.anthropic import AnthropicChatCompletionClient
 from autogen_ext.models.cache import ChatCompletionCache
@@ -383,6 +385,38 @@ def test_cache(wire: Stage, order: str, stream: bool) -> None:
 
     assert 1 == wire.sim.arrived == only_run(wire, budget).calls
     assert wire.sim.bill.total == budget.spent > 0
+
+
+def test_left_stream_of_a_cache(wire: Stage) -> None:
+    """A cached stream that is left early costs nothing either."""
+    budget = wire.budget()
+    client = wire.guarded(ChatCompletionCache(wire.openai()), budget)
+
+    async def twice() -> None:
+        await read(client.create_stream(ASK))
+        stream = client.create_stream(ASK)
+        await read(stream, leave_after=1)
+        await stream.aclose()
+
+    run(twice(), wire)
+
+    assert ["ok", "released"] == [status for _, status in wire.rows()]
+    assert wire.sim.bill.total == budget.spent
+
+
+def test_tokens_keep_nothing_of_a_call(stage: Stage) -> None:
+    """A token that lives on holds no call that has ended, nor what it said."""
+    plain = Scripted("x")
+    client = stage.guarded(plain, stage.budget())
+    token = CancellationToken()
+    prompt = UserMessage(content="long " * 100, source="user")
+    gone = weakref.ref(prompt)
+    run(client.create([prompt], cancellation_token=token))
+    plain.sent.clear()
+    del prompt
+    gc.collect()
+
+    assert gone() is None
 
 
 def test_replayed_answers_cost(stage: Stage) -> None:
