@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from bursar.meter import Meter
+    from bursar.meter import Meter, Observer
     from bursar.run import Run
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ current_run: Final[ContextVar[Run | None]] = ContextVar("bursar_run", default=No
 current_agent: Final[ContextVar[str | None]] = ContextVar("bursar_agent", default=None)
 """The innermost `with agent(...)` around this code."""
 
-current_meter: Final[ContextVar[Meter | None]] = ContextVar("bursar_meter", default=None)
+current_meter: Final[ContextVar[Meter | Observer | None]] = ContextVar("bursar_meter", default=None)
 """The meter that owns the reservation of the call being made: an inner one must not reserve again."""
 
 

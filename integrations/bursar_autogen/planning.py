@@ -15,8 +15,7 @@ from bursar_autogen.teams import run_of, under
 if TYPE_CHECKING:
     from bursar.meter import Plan
     from bursar.payer import Booking, Payer
-    from bursar.policy import Policy
-    from bursar.run import PayChain, Run
+    from bursar.run import Run
     from bursar.wire import Ask
     from bursar_autogen.identity import Asker
     from bursar_autogen.inner import Inner
@@ -82,12 +81,12 @@ class Planner:
         body = wanted.body(inner, model, extra)
         booking = self._booking(asker)
         steps = self._steps(model, booking, wanted)
+        if steps is not None:
+            booking = booking.with_ladder(model, steps)
         plan = plan_request(
             endpoint,
             body,
-            run=booking.run,
-            agent=booking.agent,
-            chain=booking.chain if steps is None else _with_ladder(booking, model, steps),
+            **booking._asdict(),
             provider=inner.provider,
             can_downgrade=bool(steps),
             can_shrink=lambda tokens: (
@@ -135,12 +134,3 @@ class Planner:
 def _name_beside(inner: Inner, other: Inner) -> str:
     model = other.model({})
     return model if other.provider == inner.provider else f"{other.provider}/{model}"
-
-
-def _with_ladder(booking: Booking, model: str, steps: tuple[str, ...]) -> PayChain:
-    """Return the chain with *steps* as the only models that stand in for *model*, whoever of it is asked."""
-    chain = booking.chain
-    policies: dict[str, Policy] = {
-        key: replace(policy, ladder={**policy.ladder, model: steps}) for key, policy in chain.policies.items()
-    }
-    return chain._replace(policies=policies)

@@ -192,7 +192,7 @@ class GuardedCall:
 
     def raised(self, error: BaseException) -> None:
         """The SDK gave up."""
-        if self.meter.is_open and not self._is_being_read:
+        if (self.meter.is_open or isinstance(self.meter, Observer)) and not self._is_being_read:
             is_billed, reason = failure_of(error)
             self.meter.fail(reason, is_billed=is_billed)
 
@@ -244,7 +244,10 @@ class GuardedCall:
             lowered = endpoint.with_output_limit(
                 body, held.output_limit, model=held.bound.model, host=self._host
             )
-            assert lowered is not None  # noqa: S101 (can_shrink asked for less before the hold was taken)
+            if lowered is None:
+                # It was asked before the hold was taken, with this body or with one that stood for it.
+                msg = f"the output limit of a call to {self._ask.model!r} could not be lowered"
+                raise RuntimeError(msg)
             body = lowered
         if self._host not in _takes_no_usage:
             body, self._hides_usage = endpoint.with_stream_usage(body)

@@ -79,6 +79,7 @@ class Meter:
         self._sent_s: float | None = None
         self._observed: Receipt | None = None
         self._has_inner = False
+        self._inner_failure: tuple[bool, str] | None = None
         self.sibling: Meter | None = None
 
     def inner(self) -> Meter | None:
@@ -92,6 +93,26 @@ class Meter:
             self._has_inner = True
             return self
         return self.sibling.inner() if self.sibling is not None else None
+
+    def inner_failed(self, reason: str, *, is_billed: bool) -> None:
+        """Take it that the call made below brought no answer: the next one is another attempt of this call."""
+        self._has_inner = False
+        self._inner_failure = is_billed, reason
+
+    def take_inner_failure(self) -> tuple[bool, str] | None:
+        """Return whether the failed call below may be billed, and what failed, if another is made in its place."""
+        failure, self._inner_failure = self._inner_failure, None
+        return failure
+
+    @property
+    def observed(self) -> Receipt | None:
+        """What an inner meter saw of this call, or None."""
+        return self._observed
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether the request, or the attempt that is open, was sent as far as is known."""
+        return self._sent_s is not None
 
     @property
     def is_open(self) -> bool:

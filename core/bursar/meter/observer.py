@@ -14,7 +14,8 @@ class Observer:
     """
     Stands where a `Meter` would, for a guarded client that a framework's adapter calls.
 
-    The outermost meter of a call owns its reservation, so that nothing is counted twice.
+    The outermost meter of a call owns its reservation, so that nothing is counted twice.  A client may send again
+    what failed, in a call of its own: to the outer meter that is another attempt.
     """
 
     is_open = False
@@ -22,15 +23,33 @@ class Observer:
 
     def __init__(self, outer: Meter) -> None:
         self._outer = outer
+        self._has_inner = False
         self.plan: Plan = outer.plan
 
+    def inner(self) -> Meter | None:
+        """Return the outer meter for the call that is made below this one, once; see `Meter.inner`."""
+        if self._has_inner or not self._outer.is_open:
+            return None
+        self._has_inner = True
+        return self._outer
+
     def reserve(self) -> Held | None:
-        """Hold nothing."""
-        return None
+        """Hold nothing, or the bound of another attempt; return what was granted if it is to be applied here."""
+        if (failure := self._outer.take_inner_failure()) is not None:
+            is_billed, reason = failure
+            self._outer.retry(is_billed=is_billed, reason=reason)
+        return self._granted
 
     async def areserve(self) -> Held | None:
-        """Hold nothing."""
-        return None
+        """Do as `reserve` does, in a task."""
+        if (failure := self._outer.take_inner_failure()) is not None:
+            is_billed, reason = failure
+            await self._outer.aretry(is_billed=is_billed, reason=reason)
+        return self._granted
+
+    @property
+    def _granted(self) -> Held | None:
+        return self._outer.held if self.plan.is_fitted_below else None
 
     def dispatch(self) -> None:
         """Mark that the request is being sent."""
@@ -59,7 +78,9 @@ class Observer:
         self.settle(receipt)
 
     def fail(self, reason: str, *, is_billed: bool) -> None:
-        """Tell nothing: the outer meter sees the error too."""
+        """Tell what failed: the client may be asked once more, as it were by the same call."""
+        self._has_inner = False
+        self._outer.inner_failed(reason, is_billed=is_billed)
 
     def now_s(self) -> float:
         """Return the seconds that leases are measured in."""

@@ -54,6 +54,9 @@ class Plan:
 
         is_async: Whether the call is made by a task, which may wait without blocking others of its thread.
 
+        is_fitted_below: Whether a guarded client that sends the call changes the request to what was granted: the
+            model, the output limit.
+
         can_wait: Whether it may wait for a budget that is busy. A framework's hook that is called on an event loop and
             not awaited must not: the calls that it would wait for are tasks of that very loop.
     """
@@ -75,6 +78,7 @@ class Plan:
     is_sent_at_once: bool = True
     is_async: bool = False
     can_wait: bool = True
+    is_fitted_below: bool = False
 
     def hides_output(self, *models: str) -> bool:
         """

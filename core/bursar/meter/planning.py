@@ -38,6 +38,7 @@ def plan_request(
     is_sent_at_once: bool = True,
     is_async: bool = False,
     can_wait: bool = True,
+    is_fitted_below: bool = False,
     timeout_s: float | None = None,
 ) -> Plan:
     """
@@ -51,7 +52,7 @@ def plan_request(
 
         provider: Who bills for it, in the words of the price data: `"openai"`, `"anthropic"`, `"google"`, ...
 
-        can_downgrade, can_shrink, is_sent_at_once, is_async, can_wait, timeout_s: See `Plan`.
+        can_downgrade, can_shrink, is_sent_at_once, is_async, can_wait, is_fitted_below, timeout_s: See `Plan`.
     """
     return Plan(
         run=run,
@@ -68,5 +69,6 @@ def plan_request(
         is_sent_at_once=is_sent_at_once,
         is_async=is_async,
         can_wait=can_wait,
+        is_fitted_below=is_fitted_below,
         timeout_s=timeout_s,
     )

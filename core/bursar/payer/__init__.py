@@ -7,6 +7,7 @@ Who pays for the calls of a guarded client, or of a framework's model, and what 
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bursar.dropped import dropped
@@ -37,6 +38,14 @@ class Booking(NamedTuple):
     run: Run
     agent: Agent
     chain: PayChain
+
+    def with_ladder(self, model: str, steps: tuple[str, ...]) -> Booking:
+        """Return it with *steps* as the only models that stand in for *model*, whichever budget is short."""
+        policies = {
+            key: replace(policy, ladder={**policy.ladder, model: steps})
+            for key, policy in self.chain.policies.items()
+        }
+        return self._replace(chain=self.chain._replace(policies=policies))
 
 
 class Payer:

@@ -27,10 +27,14 @@ class Roots:
 
     Args:
         budget: What each run pays from; None to pay from the run around it alone.
+
+        is_always_one: Whether a framework's run is one of its own also where neither a budget of these nor a run
+            around the code pays for it, so that its calls are told from those of other runs.
     """
 
-    def __init__(self, budget: Budget | None = None) -> None:
+    def __init__(self, budget: Budget | None = None, *, is_always_one: bool = False) -> None:
         self.budget = budget
+        self._is_always_one = is_always_one
         self._made_in = current_run.get()
         self._lock = threading.Lock()
         self._open: OrderedDict[str, Run] = OrderedDict()
@@ -51,7 +55,8 @@ class Roots:
         if known is not None:
             return known
         around = current_run.get() or self._made_in
-        if self.budget is None or (around is not None and pays_from(around, self.budget)):
+        is_booked_to_it = around is not None and (self.budget is None or pays_from(around, self.budget))
+        if is_booked_to_it or (self.budget is None and not self._is_always_one):
             run = around
         else:
             run = Run(self.budget, workflow, id=root_id)

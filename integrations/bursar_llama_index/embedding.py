@@ -1,0 +1,92 @@
+"""The methods of an embedding model that cost money: they see the texts, batch by batch, after its cache was asked."""
+
+# What is overridden is of whatever class the user's model has.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bursar.dropped import dropped
+from bursar_llama_index.calls import AtWork, ModelCall, is_at_work
+from bursar_llama_index.identity import FRAMES
+from bursar_llama_index.llm import payers_beside
+from bursar_llama_index.request import embedding_request
+
+if TYPE_CHECKING:
+    Model = Any
+else:
+    Model = object
+
+
+class GuardedEmbedding(Model):
+    """Pays for each request; a method that calls another of these pays once."""
+
+    def _get_query_embedding(self, query: str, *args: Any, **kwargs: Any) -> Any:
+        send = super()._get_query_embedding
+        return _embedded(self, send, [query], query, args, kwargs)
+
+    def _get_text_embedding(self, text: str, *args: Any, **kwargs: Any) -> Any:
+        send = super()._get_text_embedding
+        return _embedded(self, send, [text], text, args, kwargs)
+
+    def _get_text_embeddings(self, texts: list[str], *args: Any, **kwargs: Any) -> Any:
+        send = super()._get_text_embeddings
+        return _embedded(self, send, texts, texts, args, kwargs)
+
+    async def _aget_query_embedding(self, query: str, *args: Any, **kwargs: Any) -> Any:
+        send = super()._aget_query_embedding
+        return await _aembedded(self, send, [query], query, args, kwargs)
+
+    async def _aget_text_embedding(self, text: str, *args: Any, **kwargs: Any) -> Any:
+        send = super()._aget_text_embedding
+        return await _aembedded(self, send, [text], text, args, kwargs)
+
+    async def _aget_text_embeddings(self, texts: list[str], *args: Any, **kwargs: Any) -> Any:
+        send = super()._aget_text_embeddings
+        return await _aembedded(self, send, texts, texts, args, kwargs)
+
+
+def _embedded(model: Any, send: Any, texts: list[str], given: Any, args: Any, kwargs: Any) -> Any:
+    if is_at_work(model):
+        return send(given, *args, **kwargs)
+    call = _call_of(model, texts, is_async=False)
+    call.meter.reserve()
+    try:
+        with AtWork(call):
+            call.sending()
+            vectors = send(given, *args, **kwargs)
+    except BaseException as error:
+        call.failed(error)
+        raise
+    call.answered(None)
+    return vectors
+
+
+async def _aembedded(model: Any, send: Any, texts: list[str], given: Any, args: Any, kwargs: Any) -> Any:
+    if is_at_work(model):
+        return await send(given, *args, **kwargs)
+    call = _call_of(model, texts, is_async=True)
+    await call.meter.areserve()
+    try:
+        with AtWork(call):
+            call.sending()
+            vectors = await send(given, *args, **kwargs)
+    except BaseException as error:
+        call.failed(error)
+        raise
+    call.answered(None)
+    return vectors
+
+
+def _call_of(model: Any, texts: list[str], *, is_async: bool) -> ModelCall:
+    dropped.do_all()
+    guarding = model.bursar_guarding
+    frames = FRAMES.get()
+    return ModelCall(
+        model,
+        embedding_request(model, texts),
+        lambda: guarding.payer.booking_in(frames, besides=payers_beside(model)),
+        is_async=is_async,
+        is_seen_below=guarding.is_seen_below,
+    )

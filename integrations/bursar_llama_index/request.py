@@ -1,0 +1,229 @@
+"""From LlamaIndex's messages and a model's own settings to a body that bursar can weigh: no less than will be sent."""
+
+# What a model sends is asked of methods that each class of models has for itself.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from llama_index.core.llms import ChatMessage
+
+from bursar.prices import find_price, free, provider_of_url
+from bursar.wire import OPENAI_COMPLETIONS, OPENAI_EMBEDDINGS, OPENAI_RESPONSES, chat_format
+from bursar.wire.fields import is_array, is_mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bursar.wire import Endpoint
+
+_PACKAGES: Final = {
+    "openai_like": "openai",
+    "azure_openai": "azure",
+    "azure_inference": "azure",
+    "bedrock": "aws",
+    "bedrock_converse": "aws",
+    "sagemaker_endpoint": "aws",
+    "gemini": "google",
+    "google_genai": "google",
+    "vertex": "google",
+    "mistralai": "mistral",
+    "xai": "x-ai",
+    "together": "together",
+    "anthropic_vertex": "google",
+}
+"""Who bills, by the last part of `llama_index.llms.…`; of others it is that part itself."""
+
+_URLS: Final = ("azure_endpoint", "api_base", "base_url", "endpoint")
+_NAMES: Final = ("model", "model_name", "model_id")
+_MOCK: Final = "mock"
+_NOT_SENT: Final = frozenset({"formatted", "use_chat_completions"})
+
+
+class Request(NamedTuple):
+    """What a call will send, as far as its bound depends on it."""
+
+    endpoint: Endpoint
+    body: dict[str, Any]
+    provider: str
+
+
+def request_of(model: Any, prompt: object, arguments: Mapping[str, Any], *, stream: bool) -> Request:
+    """
+    Return what *model* is about to send.
+
+    Args:
+        prompt: A text, or messages.
+
+        arguments: What the method was called with by name.
+    """
+    provider = provider_of(model)
+    body = _arguments(model, arguments, stream=stream)
+    body["model"] = name = _text(body.get("model")) or model_name(model)
+    if stream:
+        body["stream"] = True
+    if isinstance(prompt, str):
+        if _completes_texts(model):
+            body["prompt"] = prompt
+            return Request(OPENAI_COMPLETIONS, body, provider)
+        messages: list[Any] = [{"role": "user", "content": prompt}]
+    else:
+        messages = [_message(message) for message in _sequence(prompt)]
+    if _is_a(model, "OpenAIResponses"):
+        body["input"] = messages
+        return Request(OPENAI_RESPONSES, body, provider)
+    body["messages"] = messages
+    return Request(chat_format(provider, name), body, provider)
+
+
+def embedding_request(model: Any, texts: Sequence[str]) -> Request:
+    """Return what an embedding *model* is about to send."""
+    engine = getattr(model, "_text_engine", None)
+    body = {"model": engine if isinstance(engine, str) else model_name(model), "input": list(texts)}
+    return Request(OPENAI_EMBEDDINGS, body, provider_of(model))
+
+
+def model_name(model: Any) -> str:
+    """Return the name that *model* is asked for by, as its settings say."""
+    names = (getattr(model, name, None) for name in _NAMES)
+    named = next((name for name in names if isinstance(name, str) and name), None)
+    if named is None:
+        named = getattr(getattr(model, "metadata", None), "model_name", None)
+    is_named = isinstance(named, str) and named not in {"", "unknown"}
+    return named if is_named else type(model).__name__
+
+
+def provider_of(model: Any) -> str:
+    """Return who bills for what *model* sends: whoever its address belongs to, else whom its class is for."""
+    for name in _URLS:
+        url = getattr(model, name, None)
+        if isinstance(url, str) and url and (found := provider_of_url(url)) is not None:
+            return found
+    return _provider_of_class(type(model))
+
+
+@lru_cache(maxsize=1024)
+def _provider_of_class(model_class: type) -> str:
+    for base in model_class.__mro__:
+        package, _, rest = base.__module__.removeprefix("llama_index.").partition(".")
+        if base.__name__ in {"MockLLM", "MockEmbedding"} and package == "core":
+            _free_of_charge(model_class.__name__)
+            return _MOCK
+        if package in {"llms", "embeddings", "multi_modal_llms"} and rest:
+            name = rest.partition(".")[0]
+            return _PACKAGES.get(name, name)
+    return ""
+
+
+def _free_of_charge(name: str) -> None:
+    """Declare that LlamaIndex's own stand-ins for a model cost nothing."""
+    if find_price(_MOCK, name) is None:
+        free(name, provider=_MOCK)
+
+
+def _arguments(model: Any, arguments: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
+    """Return what goes with the messages: what the model's class itself makes of its settings and of *arguments*."""
+    given = {key: value for key, value in arguments.items() if key not in _NOT_SENT}
+    if stream and hasattr(model, "_get_model_kwargs"):
+        given["stream"] = True
+    for method in ("_get_model_kwargs", "_get_all_kwargs"):
+        make = getattr(model, method, None)
+        if callable(make):
+            made: Any = make(**given)
+            return {key: value for key, value in made.items() if value is not None}
+    body: dict[str, Any] = {"model": model_name(model)}
+    limit = getattr(model, "max_tokens", None)
+    if isinstance(limit, int):
+        body["max_tokens"] = limit
+    extra = getattr(model, "additional_kwargs", None)
+    return {**body, **_plain(given), **(_plain(extra) if is_mapping(extra) else {})}
+
+
+def _completes_texts(model: Any) -> bool:
+    return hasattr(model, "_get_model_kwargs") and not model.metadata.is_chat_model
+
+
+@lru_cache(maxsize=1024)
+def _bases(model_class: type) -> frozenset[str]:
+    return frozenset(base.__name__ for base in model_class.__mro__)
+
+
+def _is_a(model: object, name: str) -> bool:
+    return name in _bases(type(model))
+
+
+def _message(message: Any) -> dict[str, Any]:
+    if not isinstance(message, ChatMessage):
+        return {"role": "user", "content": str(message)}
+    body: dict[str, Any] = {"role": message.role.value}
+    blocks = message.blocks
+    if len(blocks) == 1 and blocks[0].block_type == "text":
+        body["content"] = blocks[0].text
+    else:
+        body["content"] = [part for block in blocks for part in _parts(block)]
+    if message.additional_kwargs:
+        body.update(_plain(message.additional_kwargs))
+    return body
+
+
+def _parts(block: Any) -> list[dict[str, Any]]:
+    kind = getattr(block, "block_type", "")
+    if kind == "text":
+        return [{"type": "text", "text": block.text}]
+    if kind == "image":
+        return [{"type": "image_url", "image_url": {"detail": block.detail or "auto"}}]
+    if kind == "audio":
+        data = block.audio
+        encoded = data.decode("ascii", "replace") if isinstance(data, bytes) else None
+        return [{"type": "input_audio", "input_audio": {"data": encoded}} if encoded else _UNSEEN_VIDEO]
+    if kind == "video":
+        return [_UNSEEN_VIDEO]
+    if kind == "document":
+        return [_document(block)]
+    if kind == "cache":
+        return []
+    if kind == "citable":
+        return [part for inner in block.content for part in _parts(inner)]
+    if kind == "tool_call":
+        said = block.tool_kwargs if isinstance(block.tool_kwargs, str) else _plain(block.tool_kwargs)
+        return [{"type": "tool_use", "name": block.tool_name, "id": block.tool_call_id, "input": said}]
+    if kind == "thinking":
+        return [{"type": "thinking", "thinking": block.content or "", **_plain(block.additional_information)}]
+    # One that came after this was written: all that it says.
+    return [{"type": "text", "text": block.model_dump_json()}]
+
+
+_UNSEEN_VIDEO: Final = {"type": "input_video"}
+
+
+def _document(block: Any) -> dict[str, Any]:
+    data = block.data
+    if isinstance(data, bytes):
+        text = data.decode("ascii", "replace")
+        return {
+            "type": "document",
+            "source": {"type": "base64", "media_type": block.document_mimetype, "data": text},
+        }
+    return {"type": "document", "source": {"type": "url"}}
+
+
+def _plain(value: Any) -> Any:
+    """Return *value* as JSON has it; of anything else, what it says when it is written down."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if is_mapping(value):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if is_array(value):
+        return [_plain(item) for item in value]
+    dump = getattr(value, "model_dump", None)
+    return _plain(dump()) if callable(dump) and not isinstance(value, type) else str(value)
+
+
+def _sequence(prompt: Any) -> Any:
+    return (prompt,) if isinstance(prompt, ChatMessage) else prompt
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None

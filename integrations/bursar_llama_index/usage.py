@@ -1,0 +1,89 @@
+"""What LlamaIndex's answers say that a call has used: the provider's own words, where it keeps them in `raw`."""
+
+# Raw answers are of whatever class the provider's own package has.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from bursar.tokens import count_tokens
+from bursar.usage import Usage
+from bursar.wire import ANTHROPIC_MESSAGES, Receipt
+from bursar.wire.fields import is_mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bursar.wire import Endpoint
+
+_USAGE: Final = ("usage", "usage_metadata", "usageMetadata")
+_COUNTS: Final = (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens"))
+
+
+def receipt_of(response: Any, endpoint: Endpoint) -> Receipt:
+    """
+    Return what *response*, a `ChatResponse` or a `CompletionResponse`, says about the cost of its call.
+
+    Args:
+        endpoint: The format in which the call was weighed, which is also that of the usage its provider states.
+    """
+    raw = _mapping(getattr(response, "raw", None))
+    model = raw.get("model")
+    name = model if isinstance(model, str) else None
+    for key in _USAGE:
+        usage = _mapping(raw.get(key))
+        if usage:
+            seen = endpoint.read_response(_body(endpoint, raw, key, usage))
+            if seen.usage is not None:
+                return seen
+    told: Any = getattr(response, "additional_kwargs", None) or {}
+    for into, out in _COUNTS:
+        if isinstance(told.get(into), int) and isinstance(told.get(out), int):
+            usage = Usage(input_tokens=max(told[into], 0), output_tokens=max(told[out], 0))
+            return Receipt(usage=usage, model=name, finished=True)
+    return Receipt(model=name)
+
+
+def text_of(response: Any) -> str:
+    """Return all the output that *response* shows, as one text to be counted."""
+    message = getattr(response, "message", None)
+    if message is None:
+        return getattr(response, "text", None) or ""
+    parts: list[str] = []
+    for block in message.blocks:
+        if block.block_type == "text":
+            parts.append(block.text)
+        elif block.block_type == "thinking":
+            parts.append(block.content or "")
+        else:
+            parts.append(block.model_dump_json(exclude_none=True))
+    calls: Any = message.additional_kwargs.get("tool_calls") or ()
+    parts.extend(str(call) for call in calls)
+    return "".join(parts)
+
+
+def tokens_in(model: str, texts: Iterable[str]) -> int:
+    """Count output that was seen, high where no tokenizer is at hand."""
+    text = "".join(texts)
+    counted = count_tokens(model, text)
+    return len(text.encode(errors="surrogatepass")) if counted is None else counted
+
+
+def _body(endpoint: Endpoint, raw: dict[str, Any], key: str, usage: dict[str, Any]) -> dict[str, Any]:
+    body = {name: value for name, value in raw.items() if isinstance(value, str | int | float)}
+    body[key] = usage
+    if endpoint is ANTHROPIC_MESSAGES:
+        body |= {"type": "message", "role": "assistant", "content": []}
+    return body
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """Return *value* as a mapping all through: the SDKs answer with models of pydantic's."""
+    if is_mapping(value):
+        return {str(key): item for key, item in value.items()}
+    dump = getattr(value, "model_dump", None)
+    if not callable(dump):
+        return {}
+    dumped: Any = dump(exclude_none=True)
+    return dumped if isinstance(dumped, dict) else {}
