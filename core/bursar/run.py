@@ -121,7 +121,7 @@ class Run:
         # By id alone, so that a long run does not keep all the runs inside it.
         self._inside: list[str] = []
         self._lock = threading.Lock()
-        self._chains: dict[tuple[str, ...], PayChain] = {}
+        self._chains: dict[tuple[object, ...], PayChain] = {}
         self._requests: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._refusals: list[BudgetExceeded] = []
         self._token: Token[Run | None] | None = None
@@ -236,7 +236,8 @@ class Run:
             payers: Stand for the budgets that a client has of its own.
         """
         now_s = self.store.now()
-        key = (agent, *(payer.id for payer in payers))
+        # Two budgets may each have a run of the same id, which is a framework's.
+        key = (agent, *((payer.id, id(payer.budget)) for payer in payers))
         known = self._chains.get(key)
         if known is not None and (known.ends_s is None or now_s < known.ends_s):
             return known

@@ -19,8 +19,11 @@ except ImportError as error:
     msg = 'bursar_llama_index needs LlamaIndex 0.14 or newer: pip install "bursar[llama-index]"'
     raise ImportError(msg) from error
 
+from bursar_llama_index.attaching import attach_budget
 from bursar_llama_index.guarding import guard
+from bursar_llama_index.handler import BudgetCallbackHandler
+from bursar_llama_index.installing import install, uninstall
 
-__all__ = ["guard"]
+__all__ = ["BudgetCallbackHandler", "attach_budget", "guard", "install", "uninstall"]
 
 del _llama_index

@@ -87,7 +87,9 @@ class ModelCall:
     def granted_model(self) -> str | None:
         """The model that was granted in place of the one asked for, or None."""
         held = self.meter.held if isinstance(self.meter, Meter) else None
-        return held.bound.model if held is not None and held.bound.model != self.meter.plan.ask.model else None
+        return (
+            held.bound.model if held is not None and held.bound.model != self.meter.plan.ask.model else None
+        )
 
     @property
     def granted_limit(self) -> int | None:

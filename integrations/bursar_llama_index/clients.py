@@ -47,6 +47,11 @@ def has_clients(model: object) -> bool:
     return any(_is_guardable(getattr(model, name, None)) for name in _CLIENTS)
 
 
+def has_guarded_clients(model: object) -> bool:
+    """Whether the user guarded the SDK's client that *model* keeps."""
+    return any(hasattr(getattr(model, name, None), "bursar_plain") for name in _CLIENTS)
+
+
 def guard_clients(model: Any, payer: Payer) -> None:
     """Put guarded clients in the place of those that *model*, a copy of the user's, keeps."""
     for name in _CLIENTS:

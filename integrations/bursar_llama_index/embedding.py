@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bursar.dropped import dropped
@@ -14,6 +15,8 @@ from bursar_llama_index.llm import payers_beside
 from bursar_llama_index.request import embedding_request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     Model = Any
 else:
     Model = object
@@ -23,39 +26,33 @@ class GuardedEmbedding(Model):
     """Pays for each request; a method that calls another of these pays once."""
 
     def _get_query_embedding(self, query: str, *args: Any, **kwargs: Any) -> Any:
-        send = super()._get_query_embedding
-        return _embedded(self, send, [query], query, args, kwargs)
+        return _embedded(self, partial(super()._get_query_embedding, query, *args, **kwargs), [query])
 
     def _get_text_embedding(self, text: str, *args: Any, **kwargs: Any) -> Any:
-        send = super()._get_text_embedding
-        return _embedded(self, send, [text], text, args, kwargs)
+        return _embedded(self, partial(super()._get_text_embedding, text, *args, **kwargs), [text])
 
     def _get_text_embeddings(self, texts: list[str], *args: Any, **kwargs: Any) -> Any:
-        send = super()._get_text_embeddings
-        return _embedded(self, send, texts, texts, args, kwargs)
+        return _embedded(self, partial(super()._get_text_embeddings, texts, *args, **kwargs), texts)
 
     async def _aget_query_embedding(self, query: str, *args: Any, **kwargs: Any) -> Any:
-        send = super()._aget_query_embedding
-        return await _aembedded(self, send, [query], query, args, kwargs)
+        return await _aembedded(self, partial(super()._aget_query_embedding, query, *args, **kwargs), [query])
 
     async def _aget_text_embedding(self, text: str, *args: Any, **kwargs: Any) -> Any:
-        send = super()._aget_text_embedding
-        return await _aembedded(self, send, [text], text, args, kwargs)
+        return await _aembedded(self, partial(super()._aget_text_embedding, text, *args, **kwargs), [text])
 
     async def _aget_text_embeddings(self, texts: list[str], *args: Any, **kwargs: Any) -> Any:
-        send = super()._aget_text_embeddings
-        return await _aembedded(self, send, texts, texts, args, kwargs)
+        return await _aembedded(self, partial(super()._aget_text_embeddings, texts, *args, **kwargs), texts)
 
 
-def _embedded(model: Any, send: Any, texts: list[str], given: Any, args: Any, kwargs: Any) -> Any:
+def _embedded(model: Any, send: Callable[[], Any], texts: list[str]) -> Any:
     if is_at_work(model):
-        return send(given, *args, **kwargs)
+        return send()
     call = _call_of(model, texts, is_async=False)
     call.meter.reserve()
     try:
         with AtWork(call):
             call.sending()
-            vectors = send(given, *args, **kwargs)
+            vectors = send()
     except BaseException as error:
         call.failed(error)
         raise
@@ -63,15 +60,15 @@ def _embedded(model: Any, send: Any, texts: list[str], given: Any, args: Any, kw
     return vectors
 
 
-async def _aembedded(model: Any, send: Any, texts: list[str], given: Any, args: Any, kwargs: Any) -> Any:
+async def _aembedded(model: Any, send: Callable[[], Any], texts: list[str]) -> Any:
     if is_at_work(model):
-        return await send(given, *args, **kwargs)
+        return await send()
     call = _call_of(model, texts, is_async=True)
     await call.meter.areserve()
     try:
         with AtWork(call):
             call.sending()
-            vectors = await send(given, *args, **kwargs)
+            vectors = await send()
     except BaseException as error:
         call.failed(error)
         raise

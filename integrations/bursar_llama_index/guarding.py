@@ -139,9 +139,10 @@ def _twin(twin: Any, guarding: Guarding) -> Any:
         "bursar_plain": property(lambda _: plain),
         "bursar_guarding": property(lambda _: guarding),
         "__reduce__": _reduced,
-        "__reduce_ex__": lambda self, _protocol: _reduced(self),
+        "__reduce_ex__": _reduced,
     }
-    guarded_class = type(plain)(plain.__name__, (*parts, plain), attributes)
+    make: Any = type(plain)
+    guarded_class = make(plain.__name__, (*parts, plain), attributes)
     object.__setattr__(twin, "__class__", guarded_class)
     guarding.is_seen_below = makes_clients(plain) or has_clients(twin)
     guard_clients(twin, guarding.payer)
@@ -187,8 +188,9 @@ def _add_fallback(model: Any, guarding: Guarding, downgrade: Iterable[str | Base
     guarding.steps, guarding.fallback = tuple(steps), fallback
 
 
-def _reduced(model: Any) -> Any:
+def _reduced(model: Any, protocol: int = 0) -> Any:
     """Return how *model* is pickled: as its plain class would be, and who pays for it."""
+    del protocol
     state: Any = dict(model.__getstate__())
     private = state.get("__pydantic_private__")
     if private:
@@ -204,7 +206,7 @@ def _restored(token: str, plain: Any, state: Any) -> Any:
             "pickle the model that you guarded, and guard it again in this process"
         )
         raise RuntimeError(msg)
-    model = plain.__new__(plain)
+    model: Any = object.__new__(plain)
     model.__setstate__(state)
     return _twin(model, guarding)
 

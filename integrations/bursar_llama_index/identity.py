@@ -22,10 +22,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llama_index.core.agent.workflow import BaseWorkflowAgent, ToolCall
-from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.instrumentation.span import BaseSpan
 from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
 from llama_index.core.workflow import Event, Workflow
+from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.dispatcher import active_instrument_tags
 from pydantic import PrivateAttr
 
@@ -88,6 +90,7 @@ class AgentSpans(BaseSpanHandler[BaseSpan]):
         at_end: Told the id of every outermost run that ended.
     """
 
+    _on_model: Callable[[Any], None] | None = PrivateAttr(default=None)
     _at_end: Callable[[str], None] = PrivateAttr()
     _runs: dict[str, tuple[str, bool]] = PrivateAttr(default_factory=dict)
     _turns: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -100,6 +103,10 @@ class AgentSpans(BaseSpanHandler[BaseSpan]):
     def class_name(cls) -> str:
         """Return the name that LlamaIndex shows."""
         return "BursarAgentSpans"
+
+    def tell_models(self, on_model: Callable[[Any], None] | None) -> None:
+        """Have *on_model* told every model whose method is about to be run, or nobody."""
+        self._on_model = on_model
 
     def span_enter(
         self,
@@ -115,6 +122,8 @@ class AgentSpans(BaseSpanHandler[BaseSpan]):
         if isinstance(instance, Workflow) and id_.startswith(f"{type(instance).__name__}.run-"):
             self._begin(id_, instance)
             return
+        if self._on_model is not None and isinstance(instance, BaseLLM | BaseEmbedding):
+            self._on_model(instance)
         frames = FRAMES.get()
         if not frames:
             return
@@ -194,12 +203,12 @@ class AgentSpans(BaseSpanHandler[BaseSpan]):
 
 def follow(spans: AgentSpans) -> None:
     """Have LlamaIndex tell *spans* of every run and step from now on; once, however often it is asked."""
-    handlers = get_dispatcher().span_handlers
-    if spans not in [handler for handler in handlers if handler is spans]:
-        get_dispatcher().add_span_handler(spans)
+    dispatcher: Any = get_dispatcher()
+    if not any(handler is spans for handler in dispatcher.span_handlers):
+        dispatcher.add_span_handler(spans)
 
 
 def unfollow(spans: AgentSpans) -> None:
     """Undo `follow`; other handlers stay as they are."""
-    dispatcher = get_dispatcher()
+    dispatcher: Any = get_dispatcher()
     dispatcher.span_handlers = [handler for handler in dispatcher.span_handlers if handler is not spans]

@@ -36,41 +36,49 @@ class GuardedLLM(Model):
     """Pays for each call; one that calls another of these pays once."""
 
     def chat(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
+        """See `LLM`."""
         if is_at_work(self):
             return super().chat(messages, *args, **kwargs)
         return _whole(self, "chat", messages, args, kwargs)
 
     def complete(self, prompt: Any, *args: Any, **kwargs: Any) -> Any:
+        """See `LLM`."""
         if is_at_work(self):
             return super().complete(prompt, *args, **kwargs)
         return _whole(self, "complete", prompt, args, kwargs)
 
     def stream_chat(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
+        """See `LLM`."""
         if is_at_work(self):
             return super().stream_chat(messages, *args, **kwargs)
         return _streamed(self, "stream_chat", messages, args, kwargs)
 
     def stream_complete(self, prompt: Any, *args: Any, **kwargs: Any) -> Any:
+        """See `LLM`."""
         if is_at_work(self):
             return super().stream_complete(prompt, *args, **kwargs)
         return _streamed(self, "stream_complete", prompt, args, kwargs)
 
     async def achat(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
+        """See `LLM`."""
         if is_at_work(self):
             return await super().achat(messages, *args, **kwargs)
         return await _awhole(self, "achat", messages, args, kwargs)
 
     async def acomplete(self, prompt: Any, *args: Any, **kwargs: Any) -> Any:
+        """See `LLM`."""
         if is_at_work(self):
             return await super().acomplete(prompt, *args, **kwargs)
         return await _awhole(self, "acomplete", prompt, args, kwargs)
 
     async def astream_chat(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
+        """See `LLM`."""
         if is_at_work(self):
             return await super().astream_chat(messages, *args, **kwargs)
         return await _astreamed(self, "astream_chat", messages, args, kwargs)
 
     async def astream_complete(self, prompt: Any, *args: Any, **kwargs: Any) -> Any:
+        """See `LLM`."""
         if is_at_work(self):
             return await super().astream_complete(prompt, *args, **kwargs)
         return await _astreamed(self, "astream_complete", prompt, args, kwargs)

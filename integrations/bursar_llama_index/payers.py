@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _WORKFLOW: Final = "llama_index"
 _AROUND: Final = Roots(is_always_one=True)
-"""LlamaIndex's runs that no budget is opened anew for: a run around them pays, or a budget as long as its model lives."""
+"""LlamaIndex's runs that no budget is opened anew for: what pays for them is around, or lives as long as its model."""
 
 _open_roots: Final[WeakSet[Roots]] = WeakSet([_AROUND])
 

@@ -71,7 +71,7 @@ def request_of(model: Any, prompt: object, arguments: Mapping[str, Any], *, stre
         messages: list[Any] = [{"role": "user", "content": prompt}]
     else:
         messages = [_message(message) for message in _sequence(prompt)]
-    if _is_a(model, "OpenAIResponses"):
+    if is_a(model, "OpenAIResponses"):
         body["input"] = messages
         return Request(OPENAI_RESPONSES, body, provider)
     body["messages"] = messages
@@ -91,8 +91,7 @@ def model_name(model: Any) -> str:
     named = next((name for name in names if isinstance(name, str) and name), None)
     if named is None:
         named = getattr(getattr(model, "metadata", None), "model_name", None)
-    is_named = isinstance(named, str) and named not in {"", "unknown"}
-    return named if is_named else type(model).__name__
+    return named if isinstance(named, str) and named not in {"", "unknown"} else type(model).__name__
 
 
 def provider_of(model: Any) -> str:
@@ -150,8 +149,9 @@ def _bases(model_class: type) -> frozenset[str]:
     return frozenset(base.__name__ for base in model_class.__mro__)
 
 
-def _is_a(model: object, name: str) -> bool:
-    return name in _bases(type(model))
+def is_a(model: object, *names: str) -> bool:
+    """Whether a class of one of these *names* is among those of *model*."""
+    return not _bases(type(model)).isdisjoint(names)
 
 
 def _message(message: Any) -> dict[str, Any]:
@@ -169,44 +169,68 @@ def _message(message: Any) -> dict[str, Any]:
 
 
 def _parts(block: Any) -> list[dict[str, Any]]:
-    kind = getattr(block, "block_type", "")
-    if kind == "text":
-        return [{"type": "text", "text": block.text}]
-    if kind == "image":
-        return [{"type": "image_url", "image_url": {"detail": block.detail or "auto"}}]
-    if kind == "audio":
-        data = block.audio
-        encoded = data.decode("ascii", "replace") if isinstance(data, bytes) else None
-        return [{"type": "input_audio", "input_audio": {"data": encoded}} if encoded else _UNSEEN_VIDEO]
-    if kind == "video":
-        return [_UNSEEN_VIDEO]
-    if kind == "document":
-        return [_document(block)]
-    if kind == "cache":
-        return []
-    if kind == "citable":
-        return [part for inner in block.content for part in _parts(inner)]
-    if kind == "tool_call":
-        said = block.tool_kwargs if isinstance(block.tool_kwargs, str) else _plain(block.tool_kwargs)
-        return [{"type": "tool_use", "name": block.tool_name, "id": block.tool_call_id, "input": said}]
-    if kind == "thinking":
-        return [{"type": "thinking", "thinking": block.content or "", **_plain(block.additional_information)}]
-    # One that came after this was written: all that it says.
+    part = _PARTS.get(getattr(block, "block_type", ""))
+    if part is not None:
+        return part(block)
+    # A kind that came after this was written: all that it says.
     return [{"type": "text", "text": block.model_dump_json()}]
 
 
-_UNSEEN_VIDEO: Final = {"type": "input_video"}
+def _text_part(block: Any) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": block.text}]
 
 
-def _document(block: Any) -> dict[str, Any]:
-    data = block.data
-    if isinstance(data, bytes):
-        text = data.decode("ascii", "replace")
-        return {
-            "type": "document",
-            "source": {"type": "base64", "media_type": block.document_mimetype, "data": text},
-        }
-    return {"type": "document", "source": {"type": "url"}}
+def _image_part(block: Any) -> list[dict[str, Any]]:
+    return [{"type": "image_url", "image_url": {"detail": block.detail or "auto"}}]
+
+
+def _audio_part(block: Any) -> list[dict[str, Any]]:
+    data = block.audio
+    if not isinstance(data, bytes):
+        return _video_part(block)
+    return [{"type": "input_audio", "input_audio": {"data": data.decode("ascii", "replace")}}]
+
+
+def _video_part(_: Any) -> list[dict[str, Any]]:
+    return [{"type": "input_video"}]
+
+
+def _document_part(block: Any) -> list[dict[str, Any]]:
+    source: dict[str, Any] = {"type": "url"}
+    if isinstance(block.data, bytes):
+        data = block.data.decode("ascii", "replace")
+        source = {"type": "base64", "media_type": block.document_mimetype, "data": data}
+    return [{"type": "document", "source": source}]
+
+
+def _cache_part(_: Any) -> list[dict[str, Any]]:
+    return []
+
+
+def _citable_part(block: Any) -> list[dict[str, Any]]:
+    return [part for inner in block.content for part in _parts(inner)]
+
+
+def _call_part(block: Any) -> list[dict[str, Any]]:
+    said = block.tool_kwargs if isinstance(block.tool_kwargs, str) else _plain(block.tool_kwargs)
+    return [{"type": "tool_use", "name": block.tool_name, "id": block.tool_call_id, "input": said}]
+
+
+def _thinking_part(block: Any) -> list[dict[str, Any]]:
+    return [{"type": "thinking", "thinking": block.content or "", **_plain(block.additional_information)}]
+
+
+_PARTS: Final = {
+    "text": _text_part,
+    "image": _image_part,
+    "audio": _audio_part,
+    "video": _video_part,
+    "document": _document_part,
+    "cache": _cache_part,
+    "citable": _citable_part,
+    "tool_call": _call_part,
+    "thinking": _thinking_part,
+}
 
 
 def _plain(value: Any) -> Any:

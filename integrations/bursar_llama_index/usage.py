@@ -71,7 +71,9 @@ def tokens_in(model: str, texts: Iterable[str]) -> int:
 
 
 def _body(endpoint: Endpoint, raw: dict[str, Any], key: str, usage: dict[str, Any]) -> dict[str, Any]:
-    body = {name: value for name, value in raw.items() if isinstance(value, str | int | float)}
+    body: dict[str, Any] = {
+        name: value for name, value in raw.items() if isinstance(value, str | int | float)
+    }
     body[key] = usage
     if endpoint is ANTHROPIC_MESSAGES:
         body |= {"type": "message", "role": "assistant", "content": []}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bursar.clients.answer import AnswerReader
 from bursar.clients.bodies import body_of, with_body
+from bursar.clients.linking import take_link
 from bursar.clients.timeouts import timeout_of
 from bursar.clients.transport import http_package, read_through
 from bursar.clients.unmetered import never, unmetered_plan
@@ -52,6 +53,7 @@ class GuardedCall:
         self, client: Any, sdk: Sdk, payer: Payer, options: Any, found: Endpoint | Unmetered
     ) -> None:
         self.endpoint = None if isinstance(found, Unmetered) else found
+        linked, options = take_link(options)
         self._options = options
         self._body: Mapping[str, Any] = body_of(options)
         self._host = str(client.base_url.host)
@@ -62,7 +64,7 @@ class GuardedCall:
         self._hides_usage = False
         self._is_being_read = False
         self._is_answered = False
-        around = current_meter.get()
+        around = current_meter.get() if linked is None else linked
         outer = None if around is None else around.inner()
         if outer is not None:
             self.meter: Meter | Observer = Observer(outer)

@@ -94,6 +94,10 @@ class Meter:
             return self
         return self.sibling.inner() if self.sibling is not None else None
 
+    def take_no_inner(self) -> None:
+        """Pay for no call made below any more; safe inside of the garbage collector."""
+        self._has_inner = True
+
     def inner_failed(self, reason: str, *, is_billed: bool) -> None:
         """Take it that the call made below brought no answer: the next one is another attempt of this call."""
         self._has_inner = False
