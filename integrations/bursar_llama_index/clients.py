@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from bursar.clients.guarded import guard_client
+from bursar.clients.guarded import guard_client, unguard_client
 from bursar.clients.sdk import sdk_of
 
 if TYPE_CHECKING:
@@ -50,6 +50,22 @@ def has_clients(model: object) -> bool:
 def has_guarded_clients(model: object) -> bool:
     """Whether the user guarded the SDK's client that *model* keeps."""
     return any(hasattr(getattr(model, name, None), "bursar_plain") for name in _CLIENTS)
+
+
+def unguard_clients(model: Any) -> None:
+    """Undo `guard_clients`."""
+    for name in _CLIENTS:
+        client = getattr(model, name, None)
+        if hasattr(client, "bursar_plain"):
+            setattr(model, name, unguard_client(client))
+
+
+def keep_clients(model: Any, memo: dict[int, Any]) -> None:
+    """Have a deep copy of *model* call by the same connections, which cannot be copied."""
+    for name in _CLIENTS:
+        client = getattr(model, name, None)
+        if client is not None:
+            memo[id(client)] = client
 
 
 def guard_clients(model: Any, payer: Payer) -> None:

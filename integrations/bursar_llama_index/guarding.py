@@ -17,7 +17,9 @@ from bursar_llama_index.clients import (
     OverGuardedClients,
     guard_clients,
     has_clients,
+    keep_clients,
     makes_clients,
+    unguard_clients,
     unguarded_state,
 )
 from bursar_llama_index.embedding import GuardedEmbedding
@@ -138,6 +140,7 @@ def _twin(twin: Any, guarding: Guarding) -> Any:
         "bursar": property(lambda _: guarding.payer),
         "bursar_plain": property(lambda _: plain),
         "bursar_guarding": property(lambda _: guarding),
+        "__deepcopy__": _deeply_copied,
         "__reduce__": _reduced,
         "__reduce_ex__": _reduced,
     }
@@ -155,13 +158,7 @@ def _without_clients(model: Any) -> Any:
         return model
     plain = copy.copy(model)
     object.__setattr__(plain, "__class__", model.bursar_plain)
-    for name in ("_client", "_aclient"):
-        client = getattr(plain, name, None)
-        if client is not None and hasattr(client, "bursar_plain"):
-            guarded_class = type(client)
-            twin = copy.copy(client)
-            twin.__class__ = guarded_class.bursar_plain
-            setattr(plain, name, twin)
+    unguard_clients(plain)
     return plain
 
 
@@ -186,6 +183,13 @@ def _add_fallback(model: Any, guarding: Guarding, downgrade: Iterable[str | Base
         fallback[name] = _twin(copy.copy(_without_clients(step)), Guarding(guarding.payer))
         steps.append(name)
     guarding.steps, guarding.fallback = tuple(steps), fallback
+
+
+def _deeply_copied(model: Any, memo: dict[int, Any] | None = None) -> Any:
+    """Return a deep copy of *model*, which the same budget pays for."""
+    memo = {} if memo is None else memo
+    keep_clients(model, memo)
+    return plain_class(model).__deepcopy__(model, memo)  # type: ignore[attr-defined]
 
 
 def _reduced(model: Any, protocol: int = 0) -> Any:

@@ -100,7 +100,14 @@ def provider_of(model: Any) -> str:
         url = getattr(model, name, None)
         if isinstance(url, str) and url and (found := provider_of_url(url)) is not None:
             return found
-    return _provider_of_class(type(model))
+    found = _provider_of_class(_class_of(model))
+    # A test that gives a stand-in the name of a model wants it priced as that.
+    return "" if found == _MOCK and model_name(model) != type(model).__name__ else found
+
+
+def _class_of(model: Any) -> type:
+    """Return the user's own class of *model*: that of a guarded one goes when the model does."""
+    return getattr(model, "bursar_plain", type(model))
 
 
 @lru_cache(maxsize=1024)
@@ -151,7 +158,7 @@ def _bases(model_class: type) -> frozenset[str]:
 
 def is_a(model: object, *names: str) -> bool:
     """Whether a class of one of these *names* is among those of *model*."""
-    return not _bases(type(model)).isdisjoint(names)
+    return not _bases(_class_of(model)).isdisjoint(names)
 
 
 def _message(message: Any) -> dict[str, Any]:

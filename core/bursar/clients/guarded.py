@@ -58,6 +58,11 @@ def guard_client(client: ClientT, sdk: Sdk, payer: Payer) -> ClientT:
     return cast("ClientT", _twin(client, guarded_class))
 
 
+def unguard_client(client: ClientT) -> ClientT:
+    """Return a client as *client* was before it was guarded, with its options and connections."""
+    return cast("ClientT", _twin(client, _unguarded(type(client))))
+
+
 def _twin(client: Any, twin_class: type) -> Any:
     """
     Return a client of *twin_class* with the options and the connections of *client*.

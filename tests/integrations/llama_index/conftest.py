@@ -183,6 +183,7 @@ _NOT_OURS = (
     "pytest.PytestUnraisableExceptionWarning",
     "pydantic.warnings.PydanticDeprecatedSince20",
     "pydantic.warnings.PydanticDeprecatedSince211",
+    "DeprecationWarning",
 )
 
 
