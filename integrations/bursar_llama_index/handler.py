@@ -126,7 +126,7 @@ class BudgetCallbackHandler(BaseCallbackHandler):
             # Its guard pays, and lets this handler's budget pay with it.
             return
         prompt: Any = payload.get(EventPayload.MESSAGES, payload.get(EventPayload.PROMPT, ""))
-        arguments: dict[str, Any] = payload.get(EventPayload.ADDITIONAL_KWARGS) or {}
+        arguments: dict[str, Any] = payload.get(EventPayload.ADDITIONAL_KWARGS, {})
         is_stream = "stream" in place.method
         request = request_of(model, prompt, arguments, stream=is_stream)
         frames = FRAMES.get()
@@ -161,6 +161,11 @@ class BudgetCallbackHandler(BaseCallbackHandler):
     def _begin_embedding(self, batch: EmbeddingPlace, payload: dict[str, Any], event_id: str) -> None:
         frames = FRAMES.get()
         dropped.do_all()
+        mark = _mark(payload)
+        last = self._open.get(mark.event_ids[-1]) if mark.event_ids else None
+        if last is not None:
+            # They are told of one after the other, and none lies within another.
+            last.step_aside()
         call = ModelCall(
             batch.model,
             embedding_request(batch.model, batch.texts),
@@ -168,7 +173,6 @@ class BudgetCallbackHandler(BaseCallbackHandler):
             is_async=_on_a_loop(),
             can_wait=not _on_a_loop(),
         )
-        mark = _mark(payload)
         try:
             call.meter.reserve()
         except BursarError:
@@ -178,11 +182,10 @@ class BudgetCallbackHandler(BaseCallbackHandler):
             raise
         call.sending()
         found = self._open[event_id] = _Open(call)
-        last = self._open.get(mark.event_ids[-1]) if mark.event_ids else None
+        found.step_in()
         if last is not None and isinstance(last.call.meter, Meter) and isinstance(call.meter, Meter):
-            last.call.meter.sibling = call.meter
-        else:
-            found.step_in()
+            # Whichever of them is sent first below, each is paid by one.
+            call.meter.sibling = last.call.meter
         self._end_with(mark, event_id)
 
     def _end_with(self, mark: _Mark | dict[str, Any], event_id: str) -> None:
@@ -197,6 +200,7 @@ class BudgetCallbackHandler(BaseCallbackHandler):
                 return
             if isinstance(found.call.meter, Meter):
                 found.call.meter.take_no_inner()
+            found.step_aside()
             dropped.later(lambda: self._left(event_id))
 
         found.dies = ref(mark, dies)
