@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from llama_index.core.callbacks import CBEventType, EventPayload
@@ -19,15 +19,13 @@ from bursar_llama_index.changing import can_change_model, can_lower, changed, wa
 from bursar_llama_index.clients import has_guarded_clients
 from bursar_llama_index.identity import FRAMES
 from bursar_llama_index.payers import LlamaIndexPayer, follow_runs
-from bursar_llama_index.places import embedding_place, is_composed, llm_place
+from bursar_llama_index.places import Mark, embedding_place, is_composed, llm_place
 from bursar_llama_index.request import embedding_request, request_of
 
 if TYPE_CHECKING:
     from bursar.budget import Budget
     from bursar.money import Money
     from bursar_llama_index.places import EmbeddingPlace, LLMPlace
-
-_MARK: Final = "bursar"
 
 
 class BudgetCallbackHandler(BaseCallbackHandler):
@@ -90,7 +88,7 @@ class BudgetCallbackHandler(BaseCallbackHandler):
         elif event_type is CBEventType.EMBEDDING:
             batch = embedding_place()
             if batch is not None and batch.texts and not is_at_work(batch.model):
-                self._begin_embedding(batch, payload or {}, event_id)
+                self._begin_embedding(batch, event_id)
         return event_id
 
     def on_event_end(
@@ -146,7 +144,7 @@ class BudgetCallbackHandler(BaseCallbackHandler):
         found = _Open(call)
         self._open[event_id] = found
         if not is_stream:
-            self._end_with(_mark(payload), event_id)
+            self._end_with(place.mark, event_id)
             found.step_in()
             call.sending()
             return
@@ -158,10 +156,10 @@ class BudgetCallbackHandler(BaseCallbackHandler):
             # Which context the stream will be read in, nobody knows.
             arguments["extra_headers"] = {**(arguments.get("extra_headers") or {}), **link_header(call.meter)}
 
-    def _begin_embedding(self, batch: EmbeddingPlace, payload: dict[str, Any], event_id: str) -> None:
+    def _begin_embedding(self, batch: EmbeddingPlace, event_id: str) -> None:
         frames = FRAMES.get()
         dropped.do_all()
-        mark = _mark(payload)
+        mark = batch.mark
         last = self._open.get(mark.event_ids[-1]) if mark.event_ids else None
         if last is not None:
             # They are told of one after the other, and none lies within another.
@@ -188,10 +186,10 @@ class BudgetCallbackHandler(BaseCallbackHandler):
             call.meter.sibling = last.call.meter
         self._end_with(mark, event_id)
 
-    def _end_with(self, mark: _Mark | dict[str, Any], event_id: str) -> None:
+    def _end_with(self, mark: Mark | dict[str, Any], event_id: str) -> None:
         """End the call with *mark*, should LlamaIndex not tell: a handler that raises keeps the end from the others."""
         dropped.start()
-        if isinstance(mark, _Mark):
+        if isinstance(mark, Mark):
             mark.event_ids.append(event_id)
         found = self._open[event_id]
 
@@ -248,23 +246,6 @@ class _Open:
         """Tell it no more."""
         if current_meter.get() is self.call.meter:
             current_meter.set(self._around)
-
-
-class _Mark:
-    """Lives as long as the method that told of the events."""
-
-    def __init__(self) -> None:
-        self.event_ids: list[str] = []
-
-    def __repr__(self) -> str:
-        return _MARK
-
-
-def _mark(payload: dict[str, Any]) -> _Mark:
-    """Return what lives as long as the method that tells of an event: its own description of the model holds it."""
-    described: dict[str, Any] = payload.get(EventPayload.SERIALIZED) or {}
-    mark: Any = described.setdefault(_MARK, _Mark())
-    return mark if isinstance(mark, _Mark) else _Mark()
 
 
 def _on_a_loop() -> bool:

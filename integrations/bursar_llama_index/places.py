@@ -24,9 +24,22 @@ if TYPE_CHECKING:
 _NEAREST: Final = 12
 """Frames between a handler and the method that tells of an event, at most."""
 
+_MARK: Final = "bursar mark"
 _TEXTS: Final = ("query", "text", "cur_batch")
 _LLM_GLOBALS: Final[Any] = vars(llm_callbacks)
 _EMBEDDING_GLOBALS: Final[Any] = vars(embeddings)
+
+
+class Mark:
+    """
+    Goes when a method is done, however it ends: it is kept with the method's variables, and nowhere else.
+
+    Attributes:
+        event_ids: The events that the method told of.
+    """
+
+    def __init__(self) -> None:
+        self.event_ids: list[str] = []
 
 
 class LLMPlace(NamedTuple):
@@ -36,11 +49,14 @@ class LLMPlace(NamedTuple):
     Attributes:
         method: The method of *model*: `"achat"`.
 
+        mark: Lives as long as the method that tells of the event.
+
         is_paid_around: Whether it is called by another method whose event is open: that one pays.
     """
 
     model: Any
     method: str
+    mark: Mark
     is_paid_around: bool
 
 
@@ -51,11 +67,14 @@ class EmbeddingPlace(NamedTuple):
     Attributes:
         texts: What is embedded and not in the model's cache.
 
+        mark: Lives as long as the method that tells of the event, which may tell of more.
+
         is_gathered: Whether other batches are told of before the first is sent.
     """
 
     model: Any
     texts: list[str]
+    mark: Mark
     is_gathered: bool
 
 
@@ -73,7 +92,8 @@ def llm_place(is_open: Container[str]) -> LLMPlace | None:
     model, method = about.get("_self"), about.get("f")
     if model is None or method is None:
         return None
-    return LLMPlace(model, getattr(method, "__name__", ""), _is_inside(frame.f_back, is_open))
+    is_inside = _is_inside(frame.f_back, is_open)
+    return LLMPlace(model, getattr(method, "__name__", ""), _mark_of(frame), is_inside)
 
 
 def is_composed(model: object) -> bool:
@@ -95,7 +115,9 @@ def embedding_place() -> EmbeddingPlace | None:
     cache = getattr(model, "embeddings_cache", None)
     if cache is not None:
         texts = [text for text in texts if cache.get(key=text, collection="embeddings") is None]
-    return EmbeddingPlace(model, texts, frame.f_code.co_name.startswith("aget_text_embedding_batch"))
+    return EmbeddingPlace(
+        model, texts, _mark_of(frame), frame.f_code.co_name.startswith("aget_text_embedding_batch")
+    )
 
 
 def _nearest(module: Mapping[str, Any]) -> FrameType | None:
@@ -107,6 +129,14 @@ def _nearest(module: Mapping[str, Any]) -> FrameType | None:
             return frame
         frame = frame.f_back
     return None
+
+
+def _mark_of(frame: FrameType) -> Mark:
+    variables = frame.f_locals
+    mark: Any = variables.get(_MARK)
+    if mark is None:
+        variables[_MARK] = mark = Mark()
+    return mark
 
 
 def _is_inside(frame: FrameType | None, is_open: Container[str]) -> bool:

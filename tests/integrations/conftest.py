@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Final
 
@@ -13,3 +15,10 @@ PACKAGES: Final = {
 }
 
 collect_ignore = [name for name, package in PACKAGES.items() if find_spec(package) is None]
+
+with warnings.catch_warnings():
+    # What a framework deprecates of others, while it is imported, is no failure of ours.
+    warnings.simplefilter("ignore")
+    for package in PACKAGES.values():
+        if find_spec(package) is not None:
+            import_module("llama_index.core" if package == "llama_index" else package)

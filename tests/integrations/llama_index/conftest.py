@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools import function_tool
 from llama_index.llms.anthropic import Anthropic
 from llama_index.llms.openai import OpenAI
 from pydantic import Field
@@ -31,6 +33,12 @@ from bursar.stores.memory import MemoryStore
 from bursar_llama_index.payers import SPANS
 
 INPUT, OUTPUT = 10, 20
+SONNET, HAIKU = "claude-sonnet-4-20250514", "claude-3-5-haiku-20241022"
+"""Models that both ends of the range know."""
+
+SYNC_TOOLS_KEEP_CONTEXT = "copy_context" in inspect.getsource(function_tool)
+"""Whether LlamaIndex runs sync tools in threads that know what is around them; older versions do not."""
+
 HELLO = [ChatMessage("hello")]
 
 
@@ -149,7 +157,7 @@ def openai_llm(sim: Simulator, **options: Any) -> OpenAI:
 
 def anthropic_llm(sim: Simulator, **options: Any) -> Anthropic:
     """A real `Anthropic` that calls the simulator."""
-    options = {"model": "claude-sonnet-4-6", "max_tokens": 100, "max_retries": 0, **options}
+    options = {"model": SONNET, "max_tokens": 100, "max_retries": 0, **options}
     return Anthropic(base_url=sim.anthropic_base_url, api_key="sk-ant-planted", **options)
 
 

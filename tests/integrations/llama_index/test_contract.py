@@ -10,7 +10,14 @@ import pytest
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage
 from tests.integrations.adapter_contract import AdapterContract, Cast
-from tests.integrations.llama_index.conftest import Scripted, anthropic_llm, calls_tool, openai_llm
+from tests.integrations.llama_index.conftest import (
+    HAIKU,
+    SONNET,
+    Scripted,
+    anthropic_llm,
+    calls_tool,
+    openai_llm,
+)
 
 from bursar.simulator import Simulator
 from bursar_llama_index import guard
@@ -95,6 +102,6 @@ class TestAnthropicLLMs(AdapterContract):
         """Agents over this provider's LLM."""
 
         def make() -> Any:
-            return anthropic_llm(sim, model="claude-sonnet-4-6", max_retries=3)
+            return anthropic_llm(sim, model=SONNET, max_retries=3)
 
-        return AgentsCast(make, "claude-sonnet-4-6", "claude-haiku-4-5")
+        return AgentsCast(make, SONNET, HAIKU)

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 from llama_index.core.llms.mock import MockLLM
-from tests.integrations.llama_index.conftest import HELLO, Scripted, all_entries, anthropic_llm, openai_llm
+from tests.integrations.llama_index.conftest import (
+    HELLO,
+    SONNET,
+    Scripted,
+    all_entries,
+    anthropic_llm,
+    openai_llm,
+)
 
 from bursar import Budget
 from bursar.dropped import dropped
@@ -247,14 +254,14 @@ def test_anthropic_cache_tokens(store: MemoryStore) -> None:
     from anthropic.types import Usage
 
     class Cached(Scripted):
-        model: str = "claude-sonnet-4-6"
+        model: str = SONNET
 
         def _answer(self, **kwargs: Any) -> Any:
             answer = super()._answer(**kwargs)
             usage = Usage(
                 input_tokens=100, output_tokens=10, cache_creation_input_tokens=30, cache_read_input_tokens=40
             )
-            answer.raw = {"model": "claude-sonnet-4-6", "usage": usage}
+            answer.raw = {"model": SONNET, "usage": usage}
             return answer
 
     Cached.__module__ = "llama_index.llms.anthropic.base"

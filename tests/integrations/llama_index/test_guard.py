@@ -20,7 +20,9 @@ from llama_index.embeddings.openai import OpenAIEmbedding
 from llama_index.llms.anthropic import Anthropic
 from llama_index.llms.openai import OpenAI
 from tests.integrations.llama_index.conftest import (
+    HAIKU,
     HELLO,
+    SONNET,
     Scripted,
     all_entries,
     anthropic_llm,
@@ -166,7 +168,7 @@ def test_downgrade_of_a_guard(sim: Simulator, store: MemoryStore) -> None:
 def test_downgrade_to_another_provider(way: str, sim: Simulator, store: MemoryStore) -> None:
     """Another LLM may stand in: it is asked in its own words, and priced as what it is."""
     budget = Budget(5, downgrade_at=0.5, store=store)
-    other = anthropic_llm(sim, model="claude-haiku-4-5")
+    other = anthropic_llm(sim, model=HAIKU)
     with budget.run("job") as run:
         run.record(Decimal(3), agent="unattributed")
         llm = guard(openai_llm(sim, model="gpt-4o"), downgrade=[other])
@@ -175,10 +177,10 @@ def test_downgrade_to_another_provider(way: str, sim: Simulator, store: MemorySt
             list(answer)
     entry = all_entries(store)[-1]
 
-    assert sim.requests[-1].model == "claude-haiku-4-5"
+    assert sim.requests[-1].model == HAIKU
     assert sim.wait_idle()
     assert run.spent == sim.bill.total + 3
-    assert "claude-haiku-4-5" in entry.model
+    assert HAIKU in entry.model
     assert run.reserved == 0
 
 
@@ -296,9 +298,7 @@ def test_nothing_of_a_call_is_kept(sim: Simulator, store: MemoryStore) -> None:
 def test_calls_beside_the_methods(sim: Simulator, store: MemoryStore) -> None:
     """What an LLM asks its SDK beside its own methods is paid as well."""
     llm = guard(anthropic_llm(sim), Budget(5, store=store))
-    llm._client.messages.create(
-        model="claude-sonnet-4-6", max_tokens=10, messages=[{"role": "user", "content": "hello"}]
-    )
+    llm._client.messages.create(model=SONNET, max_tokens=10, messages=[{"role": "user", "content": "hello"}])
     assert isinstance(llm, Anthropic)
     assert len(all_entries(store)) == sim.arrived == 1
 

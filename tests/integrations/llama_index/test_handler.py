@@ -88,8 +88,14 @@ def test_settled(way: str, make: Any, sim: Simulator, store: MemoryStore) -> Non
     (entry,) = all_entries(store)
 
     assert sim.wait_idle()
-    assert handler.bursar.spent == sim.bill.total
-    assert (entry.status, entry.source) == ("ok", "priced")
+    assert entry.status == "ok"
+    if entry.source == "estimated":
+        # Older versions of Anthropic's LLM say nothing of what a stream used, part of which may be hidden.
+        assert make is anthropic_llm
+        assert handler.bursar.spent > sim.bill.total
+    else:
+        assert handler.bursar.spent == sim.bill.total
+        assert entry.source == "priced"
     _ended(handler)
 
 
@@ -126,26 +132,17 @@ def test_batches_of_embeddings(sim: Simulator, store: MemoryStore) -> None:
     _ended(handler)
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 def test_batch_that_is_refused_half_way(sim: Simulator, store: MemoryStore) -> None:
     """Batches that are awaited together are held first; where one is refused, none is sent and nothing stays held."""
     handler = BudgetCallbackHandler(Budget(calls=2, store=store))
     model = _with(handler, _embedding, sim, embed_batch_size=1)
-    with (
-        pytest.warns(RuntimeWarning, match="never awaited"),
-        pytest.raises(BudgetExceeded),
-    ):
-        _abatch(model)
+    with pytest.raises(BudgetExceeded):
+        asyncio.run(model.aget_text_embedding_batch(list("abc")))
 
     assert 0 == sim.arrived
-    assert [entry.status for entry in all_entries(store)] == ["refused", "released", "released"]
+    assert sorted(entry.status for entry in all_entries(store)) == ["refused", "released", "released"]
     _ended(handler)
-
-
-def _abatch(model: Any) -> None:
-    try:
-        asyncio.run(model.aget_text_embedding_batch(list("abc")))
-    finally:
-        gc.collect()
 
 
 @pytest.mark.parametrize(
@@ -206,12 +203,19 @@ def test_paid_answers_are_kept(sim: Simulator, store: MemoryStore) -> None:
     assert handler.bursar.spent == sim.bill.total > Decimal("0.0000001")
 
 
+class _Raising(TokenCountingHandler):
+    """As the handler does whose `token_budget` is spent."""
+
+    def on_event_end(self, *args: Any, **kwargs: Any) -> None:
+        raise ValueError("spent")
+
+
 def test_foreign_handler_that_raises(sim: Simulator, store: MemoryStore) -> None:
     """A handler that raises at the end of a call keeps the end from those after it: the call is paid all the same."""
-    counting = TokenCountingHandler(tokenizer=str.split, token_budget=1)
+    counting = _Raising(tokenizer=str.split)
     handler = BudgetCallbackHandler(Budget(5, store=store))
     llm = openai_llm(sim, callback_manager=CallbackManager([counting, handler]))
-    with pytest.raises(ValueError, match="."):  # noqa: RUF043
+    with pytest.raises(ValueError, match="spent"):
         llm.chat(HELLO)
     gc.collect()
     dropped.do_all()
@@ -352,9 +356,9 @@ class TestSettings:
         async def main() -> None:
             llm = Scripted(script=[[calls_tool("ping")]])
 
-            def ping() -> str:
+            async def ping() -> str:
                 """Do nothing."""
-                return str(MockLLM(max_tokens=2).complete("hello"))
+                return str(await MockLLM(max_tokens=2).acomplete("hello"))
 
             await FunctionAgent(name="w", description="w", llm=llm, tools=[ping], streaming=False).run(
                 "hello"
@@ -369,6 +373,11 @@ async def _run(workflow: Any) -> Any:
     return await workflow.run(user_msg="hello")
 
 
+async def _run_twice(workflow: Any) -> None:
+    for _ in range(2):
+        await _run(workflow)
+
+
 def test_attach_to_a_workflow(sim: Simulator, store: MemoryStore) -> None:
     """Every agent's LLM is guarded in place; the LLM itself is as it was."""
     shared = openai_llm(sim)
@@ -377,8 +386,7 @@ def test_attach_to_a_workflow(sim: Simulator, store: MemoryStore) -> None:
 
     assert attach_budget(workflow, Budget(calls=1, store=store)) is workflow
     assert agents[0].llm is agents[1].llm is not shared
-    for _ in range(2):
-        asyncio.run(_run(workflow))
+    asyncio.run(_run_twice(workflow))
     assert agents_of(all_entries(store)) == ["A", "A"]
     assert shared.callback_manager.handlers == []
     shared.complete("hello")
@@ -437,10 +445,10 @@ def test_workflow_without_models() -> None:
         attach_budget(Empty())
 
 
-class _Raising(BaseEventHandler):
+class _RaisingEvents(BaseEventHandler):
     @classmethod
     def class_name(cls) -> str:
-        return "Raising"
+        return "RaisingEvents"
 
     def handle(self, event: Any, **kwargs: Any) -> Any:
         raise RuntimeError
@@ -455,7 +463,7 @@ def test_handlers_of_others(sim: Simulator, store: MemoryStore) -> None:
     """20: other people's handlers, one that raises among them, change no figure."""
     dispatcher: Any = get_dispatcher()
     before = list(dispatcher.event_handlers), list(dispatcher.span_handlers)
-    dispatcher.add_event_handler(_Raising())
+    dispatcher.add_event_handler(_RaisingEvents())
     dispatcher.add_span_handler(_RaisingSpans())
     try:
         llm = guard(openai_llm(sim), Budget(5, store=store))
