@@ -104,6 +104,8 @@ def against_simulator(simulator: Any, offline_env: dict[str, str], folder: Path)
         "BURSAR_STORE": f"sqlite:///{folder}/ledger.db",
         "OPENAI_API_KEY": "not-a-key",
         "OPENAI_BASE_URL": simulator.openai_base_url,
+        # As LlamaIndex calls it.
+        "OPENAI_API_BASE": simulator.openai_base_url,
         "ANTHROPIC_API_KEY": "not-a-key",
         "ANTHROPIC_BASE_URL": simulator.anthropic_base_url,
     }

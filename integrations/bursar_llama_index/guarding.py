@@ -189,7 +189,7 @@ def _deeply_copied(model: Any, memo: dict[int, Any] | None = None) -> Any:
     """Return a deep copy of *model*, which the same budget pays for."""
     memo = {} if memo is None else memo
     keep_clients(model, memo)
-    return plain_class(model).__deepcopy__(model, memo)  # type: ignore[attr-defined]
+    return plain_class(model).__deepcopy__(model, memo)
 
 
 def _reduced(model: Any, protocol: int = 0) -> Any:

@@ -7,9 +7,12 @@ from weakref import WeakSet
 
 from bursar.budget import Budget
 from bursar.budget.arguments import parse_name
+from bursar.dropped import dropped
+from bursar.ledger import Report
 from bursar.payer import Booking, Payer
 from bursar.payer.roots import Roots, pays_from
 from bursar.scope import current_run
+from bursar.store import Where
 from bursar_llama_index.identity import FRAMES, AgentSpans, agent_of, follow, unfollow
 
 if TYPE_CHECKING:
@@ -75,6 +78,14 @@ class LlamaIndexPayer(Payer):
             return super().spent
         report = self.report()
         return report.total + report.presumed
+
+    def report(self) -> Report:
+        """Return what the calls have cost, in every run that they were made in."""
+        if not self._used or current_run.get() is not None:
+            return super().report()
+        dropped.do_all()
+        store = next(iter(self._used.values())).store
+        return Report.of(store, Where(run_ids=tuple(self._used), agent=self.agent))
 
     def _run_in(self, frames: tuple[Frame, ...]) -> Run | None:
         return self._roots.open(frames[0].run_id, frames[0].workflow) if frames else None
