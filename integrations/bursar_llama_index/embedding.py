@@ -83,7 +83,7 @@ def _call_of(model: Any, texts: list[str], *, is_async: bool) -> ModelCall:
     return ModelCall(
         model,
         embedding_request(model, texts),
-        lambda: guarding.payer.booking_in(frames, besides=payers_beside(model)),
+        lambda: guarding.payer.booking_inside(frames, besides=payers_beside(model)),
         is_async=is_async,
         is_seen_below=guarding.is_seen_below,
     )

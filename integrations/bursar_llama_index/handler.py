@@ -132,7 +132,7 @@ class BudgetCallbackHandler(BaseCallbackHandler):
         call = ModelCall(
             model,
             request,
-            lambda: self.bursar.booking_in(frames),
+            lambda: self.bursar.booking_inside(frames),
             is_async=_on_a_loop(),
             can_wait=not _on_a_loop(),
             can_downgrade=can_change_model(model),
@@ -167,7 +167,7 @@ class BudgetCallbackHandler(BaseCallbackHandler):
         call = ModelCall(
             batch.model,
             embedding_request(batch.model, batch.texts),
-            lambda: self.bursar.booking_in(frames),
+            lambda: self.bursar.booking_inside(frames),
             is_async=_on_a_loop(),
             can_wait=not _on_a_loop(),
         )

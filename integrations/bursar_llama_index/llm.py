@@ -167,7 +167,7 @@ def _call_of(model: Any, name: str, prompt: Any, kwargs: dict[str, Any]) -> Mode
     return ModelCall(
         model,
         request,
-        lambda: guarding.payer.booking_in(frames, besides=payers_beside(model)),
+        lambda: guarding.payer.booking_inside(frames, besides=payers_beside(model)),
         is_async=name.startswith("a"),
         can_downgrade=guarding.is_seen_below or bool(guarding.fallback),
         can_shrink=can_shrink,
