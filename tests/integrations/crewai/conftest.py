@@ -1,0 +1,190 @@
+"""A provider, a store, crews over real SDKs, and LLMs that answer from a script; only this machine is ever called."""
+
+from __future__ import annotations
+
+import gc
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crewai import LLM, Agent, Crew, Task
+from crewai.llms.base_llm import BaseLLM
+from pydantic import PrivateAttr
+
+from bursar.dropped import dropped
+from bursar.entry import Entry
+from bursar.run import Run
+from bursar.simulator import Simulator
+from bursar.store import Where
+from bursar.stores.memory import MemoryStore
+from bursar_crewai.frames import EXECUTIONS
+
+HERE = Path(__file__).parent
+INPUT, OUTPUT = 100, 20
+
+
+class Scripted(BaseLLM):
+    """
+    An LLM of the user's own that answers with *script*, one after the other, then with `done`.
+
+    An item is a text, an exception, or calls of tools. `sent` holds what would have been sent.
+    """
+
+    _script: list[Any] = PrivateAttr(default_factory=list[Any])
+    _sent: list[dict[str, Any]] = PrivateAttr(default_factory=list[dict[str, Any]])
+    _tells_usage: bool = PrivateAttr(default=True)
+
+    @classmethod
+    def of(cls, *script: Any, model: str = "gpt-4o-mini", tells_usage: bool = True, **options: Any) -> Scripted:
+        """An LLM with this script."""
+        llm = cls(model=model, **options)
+        llm._script, llm._tells_usage = list(script), tells_usage
+        return llm
+
+    @property
+    def sent(self) -> list[dict[str, Any]]:
+        """What was sent, oldest first."""
+        return self._sent
+
+    def call(
+        self,
+        messages: Any,
+        tools: Any = None,
+        callbacks: Any = None,
+        available_functions: Any = None,
+        from_task: Any = None,
+        from_agent: Any = None,
+        response_model: Any = None,
+    ) -> Any:
+        """See `BaseLLM`."""
+        said = self._script[len(self._sent)] if len(self._sent) < len(self._script) else "done"
+        self._sent.append({"model": self.model, "max_tokens": self.max_tokens, "messages": messages})
+        if isinstance(said, BaseException):
+            raise said
+        if self._tells_usage:
+            self._track_token_usage_internal({"prompt_tokens": INPUT, "completion_tokens": OUTPUT})
+        return said
+
+    async def acall(self, *args: Any, **kwargs: Any) -> Any:
+        """See `BaseLLM`."""
+        return self.call(*args, **kwargs)
+
+    def supports_function_calling(self) -> bool:
+        """Whether tools are called by the provider's own means."""
+        return False
+
+
+def openai_llm(sim: Simulator, **options: Any) -> Any:
+    """A real native LLM of OpenAI's that calls the simulator."""
+    options = {"model": "gpt-4o-mini", "max_tokens": 100, "max_retries": 0, **options}
+    return LLM(base_url=sim.openai_base_url, api_key="sk-planted", **options)
+
+
+def anthropic_llm(sim: Simulator, **options: Any) -> Any:
+    """A real native LLM of Anthropic's that calls the simulator."""
+    options = {"model": "anthropic/claude-sonnet-4-6", "max_tokens": 100, "max_retries": 0, **options}
+    return LLM(base_url=sim.anthropic_base_url, api_key="sk-ant-planted", **options)
+
+
+def agent(role: str, llm: Any, **options: Any) -> Agent:
+    """An agent that is asked once for an answer, whatever happens."""
+    return Agent(role=role, goal="Answer.", backstory="You answer.", llm=llm, max_retry_limit=0, **options)
+
+
+def crew(*agents: Agent, **options: Any) -> Crew:
+    """A crew in which each agent has one task."""
+    tasks = [Task(description="Say hello.", expected_output="A word.", agent=each) for each in agents]
+    return Crew(agents=list(agents), tasks=tasks, **options)
+
+
+def entries_of(run: Run) -> list[Entry]:
+    """The run's lines in the ledger, oldest first."""
+    return list(run.store.entries(Where(run_ids=tuple(run.family))))
+
+
+def all_entries(store: MemoryStore) -> list[Entry]:
+    """Every line of the ledger, oldest first."""
+    return list(store.entries(Where()))
+
+
+def agents_of(entries: list[Entry]) -> list[str]:
+    """The agents of *entries* that were answered, with the paths to them."""
+    return [entry.subject.agent.path for entry in entries if entry.status == "ok"]
+
+
+_IGNORED = (
+    "ResourceWarning",
+    "DeprecationWarning",
+    "UserWarning",
+    "RuntimeWarning",
+    "pytest.PytestUnraisableExceptionWarning",
+    "pytest.PytestUnhandledThreadExceptionWarning",
+)
+"""What CrewAI and its libraries warn of."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let CrewAI leave its connections to the garbage collector, and use what others deprecate; nothing may hang."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.timeout(100))
+            for ignored in _IGNORED:
+                item.add_marker(pytest.mark.filterwarnings(f"ignore::{ignored}"))
+
+
+@pytest.fixture(autouse=True)
+def only_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
+    """25: no address but loopback is ever tried; files are written below the test's own folder."""
+    tried: list[str] = []
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def checked_connect(self: socket.socket, address: Any) -> Any:
+        host = address[0] if isinstance(address, tuple) else ""
+        if host not in {"", "127.0.0.1", "::1", "localhost"}:
+            tried.append(str(host))
+            raise OSError(f"not this machine: {host}")
+        return connect(self, address)
+
+    def checked_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host not in {None, "", "127.0.0.1", "::1", "localhost", b"127.0.0.1"}:
+            tried.append(str(host))
+            raise OSError(f"not this machine: {host}")
+        return look_up(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket.socket, "connect", checked_connect)
+    monkeypatch.setattr(socket, "getaddrinfo", checked_look_up)
+    monkeypatch.setenv("CREWAI_STORAGE_DIR", str(tmp_path / "crewai"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    yield tried
+    assert tried == []
+
+
+@pytest.fixture(scope="module")
+def shared_sim() -> Iterator[Simulator]:
+    """A provider for all tests of a module: clients of CrewAI's take long to make."""
+    with Simulator(output_tokens=20) as sim:
+        yield sim
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    """The provider that real LLMs call."""
+    with Simulator(output_tokens=20) as sim:
+        yield sim
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """An empty store."""
+    return MemoryStore()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """After every test, no execution is followed any more."""
+    yield
+    gc.collect()
+    dropped.do_all()
+    assert 0 == len(EXECUTIONS), "an execution is still followed"
