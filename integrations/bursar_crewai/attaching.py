@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crewai import Crew
-from crewai.agents.agent_builder.base_agent import BaseAgent
-from crewai.lite_agent import LiteAgent
 
 from bursar_crewai.frames import is_flow
+from bursar_crewai.identity import AGENTS
 from bursar_crewai.patching import install
 from bursar_crewai.payers import ATTACHED, Attached, attach, attached_to, detach, payer_for
 
@@ -75,4 +74,4 @@ def budget_of(owner: object) -> Payer | None:
 
 
 def _takes(owner: object) -> bool:
-    return isinstance(owner, Crew | BaseAgent | LiteAgent) or is_flow(owner)
+    return isinstance(owner, (Crew, *AGENTS)) or is_flow(owner)

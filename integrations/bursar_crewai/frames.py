@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import threading
 from contextvars import ContextVar
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
 
 from crewai import Crew
@@ -21,12 +23,16 @@ from crewai.hooks.dispatch import InterceptionPoint, register, unregister
 
 from bursar.payer.rooted import close_root
 
-try:
-    from crewai.agents.agent_executor import AgentExecutor as _AgentExecutor
-except ImportError:
-    from crewai.experimental.agent_executor import AgentExecutor as _AgentExecutor
+_EXECUTOR_MODULES: Final = ("crewai.agents.agent_executor", "crewai.experimental.agent_executor")
+"""Where CrewAI has its `AgentExecutor`, newest first."""
 
-_EXECUTOR: Final[Any] = _AgentExecutor
+
+def _executor() -> Any:
+    name = next(name for name in _EXECUTOR_MODULES if find_spec(name) is not None)
+    return import_module(name).AgentExecutor
+
+
+_EXECUTOR: Final = _executor()
 
 
 class Frame(NamedTuple):

@@ -20,11 +20,11 @@ Which one it was is kept in the ledger beside the name, with crew, task and purp
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from crewai.agents.agent_builder.base_agent import BaseAgent
 from crewai.execution import get_execution_uuid
-from crewai.lite_agent import LiteAgent
 
 from bursar.entry import Agent
 from bursar.payer.rooted import Root
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from bursar_crewai.frames import Frame
+
+AGENTS: Final = (BaseAgent, getattr(import_module("crewai.lite_agent"), "LiteAgent", BaseAgent))
+"""What CrewAI takes for an agent, as long as it has the second."""
 
 _HELPERS: Final = {"Guardrail Agent": "guardrail", "Task Execution Planner": "planning"}
 """Agents that CrewAI makes for itself, by role; they are in no crew."""
@@ -184,7 +187,7 @@ def _on_stack() -> tuple[str, Any]:
                 purpose = next((what for name, what in _PURPOSES.items() if module.startswith(name)), "")
             if module.startswith("crewai.agent") or module == "crewai.lite_agent":
                 owner: Any = frame.f_locals.get("self")
-                if isinstance(owner, BaseAgent | LiteAgent):
+                if isinstance(owner, AGENTS):
                     return purpose, owner
         frame = frame.f_back
     return purpose, None

@@ -36,11 +36,9 @@ def install() -> None:
         _wrap(each)
     plain = _plain_init[0]
 
-    def __init_subclass__(cls: type, **kwargs: Any) -> None:
-        if plain is not None:
-            plain.__get__(None, cls)(**kwargs)
-        else:
-            super(BaseLLM, cls).__init_subclass__(**kwargs)
+    def __init_subclass__(cls: Any, **kwargs: Any) -> None:
+        inherited: Any = super(BaseLLM, cls).__init_subclass__ if plain is None else plain.__get__(None, cls)
+        inherited(**kwargs)
         _wrap(cls)
 
     setattr(BaseLLM, _INIT, classmethod(__init_subclass__))

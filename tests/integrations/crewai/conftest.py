@@ -1,9 +1,8 @@
-"""A provider, a store, crews over real SDKs, and LLMs that answer from a script; only this machine is ever called."""
+"""A provider, a store, crews over real SDKs, and LLMs that answer from a script."""
 
 from __future__ import annotations
 
 import gc
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,9 @@ class Scripted(BaseLLM):
     _tells_usage: bool = PrivateAttr(default=True)
 
     @classmethod
-    def of(cls, *script: Any, model: str = "gpt-4o-mini", tells_usage: bool = True, **options: Any) -> Scripted:
+    def of(
+        cls, *script: Any, model: str = "gpt-4o-mini", tells_usage: bool = True, **options: Any
+    ) -> Scripted:
         """An LLM with this script."""
         llm = cls(model=model, **options)
         llm._script, llm._tells_usage = list(script), tells_usage
@@ -48,16 +49,7 @@ class Scripted(BaseLLM):
         """What was sent, oldest first."""
         return self._sent
 
-    def call(
-        self,
-        messages: Any,
-        tools: Any = None,
-        callbacks: Any = None,
-        available_functions: Any = None,
-        from_task: Any = None,
-        from_agent: Any = None,
-        response_model: Any = None,
-    ) -> Any:
+    def call(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
         """See `BaseLLM`."""
         said = self._script[len(self._sent)] if len(self._sent) < len(self._script) else "done"
         self._sent.append({"model": self.model, "max_tokens": self.max_tokens, "messages": messages})
@@ -135,37 +127,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def only_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
-    """25: no address but loopback is ever tried; files are written below the test's own folder."""
-    tried: list[str] = []
-    connect, look_up = socket.socket.connect, socket.getaddrinfo
-
-    def checked_connect(self: socket.socket, address: Any) -> Any:
-        host = address[0] if isinstance(address, tuple) else ""
-        if host not in {"", "127.0.0.1", "::1", "localhost"}:
-            tried.append(str(host))
-            raise OSError(f"not this machine: {host}")
-        return connect(self, address)
-
-    def checked_look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
-        if host not in {None, "", "127.0.0.1", "::1", "localhost", b"127.0.0.1"}:
-            tried.append(str(host))
-            raise OSError(f"not this machine: {host}")
-        return look_up(host, *args, **kwargs)
-
-    monkeypatch.setattr(socket.socket, "connect", checked_connect)
-    monkeypatch.setattr(socket, "getaddrinfo", checked_look_up)
+def own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Have CrewAI write below the test's own folder; that only this machine is ever called, all tests are held to."""
     monkeypatch.setenv("CREWAI_STORAGE_DIR", str(tmp_path / "crewai"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    yield tried
-    assert tried == []
-
-
-@pytest.fixture(scope="module")
-def shared_sim() -> Iterator[Simulator]:
-    """A provider for all tests of a module: clients of CrewAI's take long to make."""
-    with Simulator(output_tokens=20) as sim:
-        yield sim
 
 
 @pytest.fixture

@@ -48,7 +48,8 @@ class AgentsCast(Cast):
 
 
 def _agent(name: str, llm: Any) -> Any:
-    return agent(name, llm)
+    # CrewAI would ask the provider to count before each call, which costs nothing and is no call of the agent.
+    return agent(name, llm, respect_context_window=False)
 
 
 class TestOpenAILLMs(AdapterContract):
