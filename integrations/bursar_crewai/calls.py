@@ -17,8 +17,9 @@ from bursar.scope import current_agent, current_meter, current_run, leave
 from bursar.usage import sum_of
 from bursar.wire import Receipt
 from bursar_crewai.clones import guarded_client, serving
-from bursar_crewai.identity import agent_of, place_of
+from bursar_crewai.identity import place_of
 from bursar_crewai.payers import payers_of
+from bursar_crewai.placing import booking_at
 from bursar_crewai.request import limit_fields, named_arguments, request_of
 from bursar_crewai.stopping import refusal
 from bursar_crewai.usage import text_of, tokens_in
@@ -26,7 +27,6 @@ from bursar_crewai.usage import text_of, tokens_in
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bursar.payer import Booking
     from bursar.payer.rooted import RootedPayer
     from bursar.usage import Usage
     from bursar_crewai.identity import Place
@@ -111,7 +111,7 @@ class Call:
 
     def _plan(self, payers: list[RootedPayer]) -> Any:
         request = self._request
-        booking = _booking(self._place, payers)
+        booking = booking_at(self._place, payers)
         return plan_request(
             request.endpoint,
             request.body,
@@ -213,15 +213,6 @@ def _call_of(llm: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_asyn
     if functions := arguments.get("available_functions"):
         arguments["available_functions"] = {name: _outside(function) for name, function in functions.items()}
     return Call(llm, arguments, place, payers, is_async=is_async)
-
-
-def _booking(place: Place, payers: list[RootedPayer]) -> Booking:
-    first, *besides = payers
-    known = {name for payer in payers if payer.budget is not None for name in payer.budget.agents}
-    run = current_run.get()
-    if run is not None and run.budget is not None:
-        known |= set(run.budget.agents)
-    return first.booking_in(place.root, agent_of(place, known=known), besides)
 
 
 def _outside(function: Callable[..., Any]) -> Callable[..., Any]:

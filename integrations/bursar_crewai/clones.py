@@ -38,9 +38,12 @@ def guarded_client(llm: Any, *, is_async: bool) -> Any:
     name, method = _CLIENTS[is_async]
     make = getattr(llm, method, None)
     client = make() if callable(make) else getattr(llm, name, None)
-    if client is None:
-        return None
-    if hasattr(client, "bursar_plain"):
+    return guarded_twin(client)
+
+
+def guarded_twin(client: Any) -> Any:
+    """Return a guarded twin of *client*, or None where it is of no SDK that bursar knows."""
+    if client is None or hasattr(client, "bursar_plain"):
         return client
     try:
         sdk = sdk_of(client)

@@ -15,12 +15,14 @@ from contextvars import ContextVar
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
+from weakref import finalize
 
 from crewai import Crew
 from crewai.execution import get_execution_uuid
 from crewai.flow.flow import Flow
 from crewai.hooks.dispatch import InterceptionPoint, register, unregister
 
+from bursar.dropped import dropped
 from bursar.payer.rooted import close_root
 
 _EXECUTOR_MODULES: Final = ("crewai.agents.agent_executor", "crewai.experimental.agent_executor")
@@ -56,13 +58,16 @@ class Frame(NamedTuple):
     name: str
     task: Any
     agent: Any
-    finished: list[Any]
+    finished: _Outputs
 
     @property
     def crew(self) -> Any:
         """The crew, or None in a flow."""
         return self.owner if isinstance(self.owner, Crew) else None
 
+
+_alone: Final[ContextVar[tuple[Any, _Outputs] | None]] = ContextVar("bursar_crewai_alone", default=None)
+"""What CrewAI runs an agent in that is kicked off alone."""
 
 _FRAMES: Final[ContextVar[tuple[Frame, ...]]] = ContextVar("bursar_crewai_frames", default=())
 
@@ -77,6 +82,17 @@ def frames() -> tuple[Frame, ...]:
     return tuple(frame for frame in found if frame.run_id == run_id)
 
 
+class _Outputs(list[Any]):
+    """
+    The outputs of the tasks that are done; it goes with the last context that knows of its crew.
+
+    Attributes:
+        ended: Holds one truth: whether the end of what is run was told.
+    """
+
+    ended: list[bool]
+
+
 class _Executions:
     """How many boundaries of each execution are open; at the end of the last, its run is over."""
 
@@ -84,18 +100,31 @@ class _Executions:
         self._lock = threading.Lock()
         self._open: dict[str, int] = {}
 
-    def begin(self, run_id: str) -> None:
-        """Count one more."""
+    def begin(self, run_id: str) -> _Outputs:
+        """Count one more, and return what it is counted by: CrewAI tells no end of what is cancelled."""
         with self._lock:
             self._open[run_id] = self._open.get(run_id, 0) + 1
+        outputs = _Outputs()
+        dropped.start()
+        # The list itself must not be kept by what happens when it goes.
+        finalize(outputs, _gone, run_id, ended := [False]).atexit = False
+        outputs.ended = ended
+        return outputs
 
-    def end(self, run_id: str) -> bool:
-        """Count one less; return whether it was the last."""
+    def end(self, run_id: str, outputs: _Outputs) -> None:
+        """Count one less, once."""
+        if not outputs.ended[0]:
+            outputs.ended[0] = True
+            self.count_down(run_id)
+
+    def count_down(self, run_id: str) -> None:
+        """Count one less; at the last, close what was opened for the execution."""
         with self._lock:
-            left = self._open.pop(run_id, 0) - 1
+            left = self._open.pop(run_id, 1) - 1
             if left > 0:
                 self._open[run_id] = left
-        return left <= 0
+        if left <= 0:
+            close_root(run_id)
 
     def __len__(self) -> int:
         """Return how many executions are open."""
@@ -105,16 +134,22 @@ class _Executions:
 EXECUTIONS: Final = _Executions()
 
 
+def _gone(run_id: str, ended: list[bool]) -> None:
+    if not ended[0]:
+        dropped.later(lambda: EXECUTIONS.count_down(run_id))
+
+
 def _begin(context: Any) -> None:
     run_id = get_execution_uuid()
     owner = context.crew if context.crew is not None else context.flow
     if run_id is None or owner is None:
         return
-    EXECUTIONS.begin(run_id)
-    if isinstance(owner, _EXECUTOR):
+    around = frames()
+    if not isinstance(owner, _EXECUTOR):
+        _FRAMES.set((*around, Frame(owner, run_id, _name_of(owner), None, None, EXECUTIONS.begin(run_id))))
+    elif not around and _alone.get() is None:
         # CrewAI runs a single agent as a flow of its own; that is no flow of the user's.
-        return
-    _FRAMES.set((*frames(), Frame(owner, run_id, _name_of(owner), None, None, [])))
+        _alone.set((owner, EXECUTIONS.begin(run_id)))
 
 
 def _end(context: Any) -> None:
@@ -122,11 +157,14 @@ def _end(context: Any) -> None:
     owner = context.crew if context.crew is not None else context.flow
     if run_id is None or owner is None:
         return
+    alone = _alone.get()
+    if alone is not None and alone[0] is owner:
+        _alone.set(None)
+        EXECUTIONS.end(run_id, alone[1])
     found = frames()
     if found and found[-1].owner is owner:
         _FRAMES.set(found[:-1])
-    if EXECUTIONS.end(run_id):
-        close_root(run_id)
+        EXECUTIONS.end(run_id, found[-1].finished)
 
 
 def _step(context: Any) -> None:

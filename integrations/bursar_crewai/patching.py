@@ -1,5 +1,5 @@
 """
-The choke point: `call` and `acall` of every class of LLMs, those that are imported later included.
+The choke points: the methods of LLMs and embedders that send something, of classes that are imported later too.
 
 CrewAI's hooks miss calls, and let through what they cannot stop.  These methods miss none.
 """
@@ -10,55 +10,62 @@ CrewAI's hooks miss calls, and let through what they cannot stop.  These methods
 from __future__ import annotations
 
 import functools
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from crewai.llms.base_llm import BaseLLM
 
 from bursar.scope import current_run
 from bursar_crewai.calls import apaid, note_usage, paid
+from bursar_crewai.embedding import BASES, paid_embedding
 from bursar_crewai.frames import follow, unfollow
 from bursar_crewai.payers import ATTACHED
 from bursar_crewai.usage import usage_of
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _PLAIN: Final = "bursar_plain"
-_METHODS: Final = ("call", "acall", "_track_token_usage_internal")
 _INIT: Final = "__init_subclass__"
-_plain_init: Final[list[Any]] = []
+_patched: Final[list[tuple[Any, Any]]] = []
+"""The classes whose subclasses are wrapped when they are made, and what they had in its place."""
 
 
 def install() -> None:
-    """Pay for every LLM of CrewAI's from now on; once, however often it is asked."""
+    """Pay for every LLM and embedder of CrewAI's from now on; once, however often it is asked."""
     follow()
-    if _plain_init:
+    if _patched:
         return
-    _plain_init.append(BaseLLM.__dict__.get(_INIT, None))
-    for each in _all_of(BaseLLM):
-        _wrap(each)
-    plain = _plain_init[0]
-
-    def __init_subclass__(cls: Any, **kwargs: Any) -> None:
-        inherited: Any = super(BaseLLM, cls).__init_subclass__ if plain is None else plain.__get__(None, cls)
-        inherited(**kwargs)
-        _wrap(cls)
-
-    setattr(BaseLLM, _INIT, classmethod(__init_subclass__))
+    for base, methods in _SEAMS:
+        _patch(base, methods)
 
 
 def uninstall() -> None:
     """Leave CrewAI as it was: its calls are paid for by nobody."""
     unfollow()
-    if not _plain_init:
-        return
-    plain = _plain_init.pop()
-    if plain is None:
-        delattr(BaseLLM, _INIT)
-    else:
-        setattr(BaseLLM, _INIT, plain)
-    for each in _all_of(BaseLLM):
-        for name in _METHODS:
-            method = vars(each).get(name)
-            if hasattr(method, _PLAIN):
-                setattr(each, name, getattr(method, _PLAIN))
+    while _patched:
+        base, plain = _patched.pop()
+        if plain is None:
+            delattr(base, _INIT)
+        else:
+            setattr(base, _INIT, plain)
+        for each in _all_of(base):
+            for name, method in list(vars(each).items()):
+                if callable(method) and hasattr(method, _PLAIN):
+                    setattr(each, name, getattr(method, _PLAIN))
+
+
+def _patch(base: Any, methods: Mapping[str, Any]) -> None:
+    plain: Any = base.__dict__.get(_INIT)
+    _patched.append((base, plain))
+    for each in _all_of(base):
+        _wrap(each, methods)
+
+    def __init_subclass__(cls: Any, **kwargs: Any) -> None:
+        inherited: Any = super(base, cls).__init_subclass__ if plain is None else plain.__get__(None, cls)
+        inherited(**kwargs)
+        _wrap(cls, methods)
+
+    setattr(base, _INIT, classmethod(__init_subclass__))
 
 
 def _all_of(base: type) -> list[type]:
@@ -68,17 +75,13 @@ def _all_of(base: type) -> list[type]:
     return found
 
 
-def _wrap(llm_class: type) -> None:
-    for name, make in (("call", _paying), ("acall", _apaying), ("_track_token_usage_internal", _noting)):
-        method: Any = vars(llm_class).get(name)
-        if (
-            callable(method)
-            and not hasattr(method, _PLAIN)
-            and not getattr(method, "__isabstractmethod__", False)
-        ):
+def _wrap(wrapped_class: type, methods: Mapping[str, Any]) -> None:
+    for name, make in methods.items():
+        method: Any = vars(wrapped_class).get(name)
+        if callable(method) and not hasattr(method, _PLAIN) and not hasattr(method, "__isabstractmethod__"):
             wrapped: Any = functools.update_wrapper(make(method), method)
             setattr(wrapped, _PLAIN, method)
-            setattr(llm_class, name, wrapped)
+            setattr(wrapped_class, name, wrapped)
 
 
 def _paying(plain: Any) -> Any:
@@ -105,3 +108,19 @@ def _noting(plain: Any) -> Any:
         return plain(self, usage, *args, **kwargs)
 
     return track
+
+
+def _embedding(plain: Any) -> Any:
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not ATTACHED and current_run.get() is None:
+            return plain(self, *args, **kwargs)
+        return paid_embedding(plain, self, args, kwargs)
+
+    return __call__
+
+
+_SEAMS: Final[tuple[tuple[Any, Mapping[str, Any]], ...]] = (
+    (BaseLLM, {"call": _paying, "acall": _apaying, "_track_token_usage_internal": _noting}),
+    *((base, {"__call__": _embedding}) for base in BASES),
+)
+"""The classes whose subclasses' methods are paid for."""

@@ -78,7 +78,7 @@ def refusal(exceeded: BudgetExceeded, place: Place, run: Run, *, is_structured: 
         is_structured: Whether the answer must be more than a text.
     """
     if place.purpose in _CONVENIENCES:
-        return _as(BlockedByBudget, exceeded)
+        return blocked(exceeded)
     is_of_agent = exceeded.details.account.startswith("agent ")
     goes_on = is_of_agent and place.frames and not place.is_delegated and not is_structured
     if goes_on and place.source == "from_agent":
@@ -90,6 +90,11 @@ def refusal(exceeded: BudgetExceeded, place: Place, run: Run, *, is_structured: 
     if crews:
         stopped._finished = crews[0].finished
     return stopped
+
+
+def blocked(exceeded: BudgetExceeded) -> BlockedByBudget:
+    """Return *exceeded* as what CrewAI goes on after, without what was asked for."""
+    return _as(BlockedByBudget, exceeded)
 
 
 def _as(kind: Any, exceeded: BudgetExceeded) -> Any:

@@ -171,7 +171,8 @@ def test_long_results_are_summed_up(sim: Simulator, store: MemoryStore) -> None:
         """Read it."""
         return "word " * 60_000
 
-    sim.script("A", Answer(tool_calls=(ToolCall(name="long_text", arguments={}),)), system="You are A")
+    asks = Answer(tool_calls=(ToolCall(name="long_text", arguments={}),))
+    sim.script("A", asks, Answer(text="done"), system="You are A")
     llm = openai_llm(sim, model="gpt-4")
     worker = agent("A", llm, tools=[long_text])
     team = attach_budget(crew(worker), Budget(50, store=store))
