@@ -32,7 +32,12 @@ PUBLIC = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "UV_FIND_LINKS")
 
 @dataclass(frozen=True)
 class Environment:
-    """One folder of `.ci/environments/`."""
+    """
+    One folder of `.ci/environments/`.
+
+    In the values of *environ*, `{venv}` is the folder that an end is installed in: what a framework writes for itself
+    may be of no use to its other end.
+    """
 
     name: str
     extra: str
@@ -117,7 +122,8 @@ def test(environment: Environment, end: str) -> bool:
     """Whether the tests of *environment* pass with the versions of *end*."""
     python = install(environment, end)
     print(f"--- {environment.name}, {end} versions", flush=True)
-    env = {**os.environ, **environment.environ}
+    venv = str(environment.venv(end))
+    env = os.environ | {name: value.format(venv=venv) for name, value in environment.environ.items()}
     done = subprocess.run([python, "-m", "pytest", *environment.tests], cwd=uv.ROOT, env=env, check=False)
     return done.returncode == 0
 
