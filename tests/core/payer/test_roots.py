@@ -118,3 +118,16 @@ def test_pays_from_looks_outwards(store: MemoryStore) -> None:
     with Budget(1, within=outer).run("job") as run:
         assert pays_from(run, outer)
         assert not pays_from(run, Budget(1))
+
+
+def test_always_one() -> None:
+    """Where nothing pays, a framework's run is one of its own all the same, if that is asked for; else it is none."""
+    assert Roots().open("r-1", "flow") is None
+    roots = Roots(is_always_one=True)
+    run = roots.open("r-1", "flow")
+
+    assert run is not None
+    assert (run.id, run.workflow) == ("r-1", "flow")
+    assert roots.find("r-1") is run
+    roots.close("r-1")
+    assert len(roots) == 0
