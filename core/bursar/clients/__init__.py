@@ -1,5 +1,5 @@
 """
-`guard(client)`: any OpenAI or Anthropic SDK client, with every call paid before it is sent.
+`guard(client)`: a client of a provider's SDK, with every call paid before it is sent.
 
 The guarded client is of the same type as the one it was made from, over the same connections.  It sees every call at
 one choke point, whatever helper made it, and every HTTP attempt below that.
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeVar, overload
 
 from bursar.budget import Budget
 from bursar.budget.arguments import parse_name, parse_store
+from bursar.clients.bedrock import guard_bedrock, is_bedrock
+from bursar.clients.google import guard_google, is_google
 from bursar.clients.guarded import guard_client
 from bursar.clients.sdk import sdk_of
 from bursar.payer import Payer
@@ -122,7 +124,8 @@ def guard(
     label names both the agent and the workflow that its calls are booked to.
 
     Args:
-        client: An OpenAI or Anthropic SDK client, sync or async, Azure and Bedrock included. It is not changed.
+        client: A client of the OpenAI, Anthropic or Groq SDK, sync or async, Azure and Bedrock included; a
+            `google.genai.Client` or its `.aio`; boto3's client of `bedrock-runtime`. It is not changed.
 
         budget: Dollars that this client may spend as long as it lives, or a `Budget`; None to pay only from the run
             around the call, and to be metered without a limit where there is none.
@@ -136,9 +139,10 @@ def guard(
         ValueError: The budget makes no sense.
         UnknownAgent: The run around this code has no allotment for the agent.
     """
-    sdk = sdk_of(client)
+    is_of_google, is_of_aws = is_google(client), is_bedrock(client)
+    sdk = None if is_of_google or is_of_aws else sdk_of(client)
     own = budget if isinstance(budget, Budget) or budget is None else Budget(budget, store=store)
-    if own is not None and inspect.iscoroutinefunction(own.policy.on_exceed) and not sdk.is_async:
+    if own is not None and inspect.iscoroutinefunction(own.policy.on_exceed) and not (sdk and sdk.is_async):
         msg = "on_exceed is an async function, but the client is not async; use an async client or a plain function"
         raise TypeError(msg)
     kept_in = parse_store(store)
@@ -153,4 +157,6 @@ def guard(
         store=named_store,
     )
     payer.check_agent()
-    return guard_client(client, sdk, payer)
+    if is_of_google:
+        return guard_google(client, payer)
+    return guard_bedrock(client, payer) if sdk is None else guard_client(client, sdk, payer)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _EVENT_END: Final = re.compile(rb"\r\n\r\n|\n\r\n|\n\n|\r\r")
 _MATTERS: Final = re.compile(
-    rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|"stop_reason"\s*:\s*"|"error"\s*:\s*[{"]'
+    rb'"usage(?:Metadata)?"\s*:\s*\{|"(?:finish|stop)_reason"\s*:\s*"|"finishReason"\s*:\s*"|"error"\s*:\s*[{"]'
 )
 _USAGE: Final = re.compile(rb'"usage"\s*:\s*\{')
 _NO_CHOICES: Final = re.compile(rb'"choices"\s*:\s*\[\s*\]')

@@ -22,7 +22,8 @@ _PROVIDERS: Final[Mapping[str, str]] = {
     "AnthropicFoundry": "azure",
     "AsyncAnthropicFoundry": "azure",
 }
-_SDKS: Final = ("openai", "anthropic")
+_SDKS: Final = ("openai", "anthropic", "groq")
+"""SDKs that one generator makes: their clients have the same parts."""
 
 
 class Sdk(NamedTuple):
@@ -63,8 +64,9 @@ def sdk_of(client: object) -> Sdk:
     if isinstance(client, type):
         msg = f"guard() takes a client, not the class {client.__name__}; write guard({client.__name__}())"
         raise TypeError(msg)
+    kind = f"{type(client).__module__}.{type(client).__qualname__}"
     msg = (
-        f"guard() takes an OpenAI or Anthropic SDK client, not {type(client).__module__}.{type(client).__qualname__}; "
-        "a framework's model is guarded by its adapter, such as bursar_langchain"
+        "guard() takes a client of the OpenAI, Anthropic, Groq or google-genai SDK, or boto3's of bedrock-runtime, "
+        f"not {kind}; a framework's model is guarded by its adapter, such as bursar_langchain"
     )
     raise TypeError(msg)

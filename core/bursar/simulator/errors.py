@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from bursar.simulator.faults import Fault
 
-Dialect = Literal["openai", "anthropic"]
+Dialect = Literal["openai", "anthropic", "google", "aws"]
 """Whose wire format a request speaks."""
 
 _OPENAI_TYPES: Final[Mapping[int, tuple[str, str | None, str]]] = {
@@ -34,6 +34,27 @@ _ANTHROPIC_TYPES: Final[Mapping[int, tuple[str, str]]] = {
     429: ("rate_limit_error", "This request would exceed your rate limit."),
     504: ("timeout_error", "Request timed out."),
     529: ("overloaded_error", "Overloaded"),
+}
+
+
+_GOOGLE_TYPES: Final[Mapping[int, tuple[str, str]]] = {
+    400: ("INVALID_ARGUMENT", "Request contains an invalid argument."),
+    401: ("UNAUTHENTICATED", "API key not valid."),
+    403: ("PERMISSION_DENIED", "The caller does not have permission."),
+    404: ("NOT_FOUND", "Requested entity was not found."),
+    429: ("RESOURCE_EXHAUSTED", "You exceeded your current quota."),
+    500: ("INTERNAL", "An internal error has occurred."),
+    503: ("UNAVAILABLE", "The model is overloaded. Please try again later."),
+    504: ("DEADLINE_EXCEEDED", "The service was unable to finish processing within the deadline."),
+}
+
+
+_AWS_TYPES: Final[Mapping[int, str]] = {
+    400: "The provided request is not valid.",
+    403: "You don't have access to the model with the specified model ID.",
+    429: "Too many requests, please wait before trying again.",
+    500: "The system encountered an unexpected error during processing. Try your request again.",
+    503: "Bedrock is unable to process your request.",
 }
 
 
@@ -68,6 +89,11 @@ def error_body(
         kind, usual = _ANTHROPIC_TYPES.get(status, fallback)
         error = {"type": kind, "message": message or usual}
         return {"type": "error", "error": error, "request_id": "req_simulated"}
+    if dialect == "aws":
+        return {"message": message or _AWS_TYPES.get(status, _AWS_TYPES[500 if status >= 500 else 400])}
+    if dialect == "google":
+        kind, usual = _GOOGLE_TYPES.get(status, _GOOGLE_TYPES[500 if status >= 500 else 400])
+        return {"error": {"code": status, "message": message or usual, "status": kind}}
     client_error = ("invalid_request_error", None, "Invalid request.")
     kind, usual_code, usual = _OPENAI_TYPES.get(status, _OPENAI_SERVER if status >= 500 else client_error)
     return {"error": {"message": message or usual, "type": kind, "param": param, "code": code or usual_code}}

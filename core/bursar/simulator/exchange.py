@@ -189,7 +189,8 @@ class Exchange:
     def _head(self, plan: Plan, length: int | None) -> Head:
         self._record.status = plan.status
         plain = JSON_HEADERS if plan.content_type is None else [("content-type", plan.content_type)]
-        return Head(plan.status, [*(plain if length is not None else _SSE_HEADERS), *plan.headers], length)
+        is_sse = length is None and plan.content_type is None
+        return Head(plan.status, [*(_SSE_HEADERS if is_sse else plain), *plan.headers], length)
 
     def _bill(self, plan: Plan, billed: Billed) -> None:
         if self._is_billed or plan.charge is None:

@@ -48,6 +48,9 @@ _CEILINGS: Final[tuple[tuple[str, int], ...]] = (
     ("claude-haiku-5", 128_000),
     ("claude-fable-5", 128_000),
     ("claude-mythos-5", 128_000),
+    ("gemini-1", 8_192),
+    ("gemini-2.0", 8_192),
+    ("gemini", 65_536),
 )
 
 # What every older model can do.

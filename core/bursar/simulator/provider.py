@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -14,6 +15,8 @@ from bursar.simulator import (
     anthropic_messages,
     decisions,
     embeddings,
+    gemini,
+    in_the_path,
     media,
     openai_chat,
     openai_completions,
@@ -32,12 +35,13 @@ from bursar.simulator.script import AGENT_HEADER, Answer, Request, Script
 from bursar.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from bursar.simulator.exchange import Step
     from bursar.simulator.faults import Billed, Fault
     from bursar.simulator.records import RequestRecord
+    from bursar.simulator.sse import Event
 
 _CHOICES_MOST: Final = 128
 _USUAL_MODELS: Final[Mapping[str, str]] = {
@@ -152,7 +156,9 @@ class Provider:
         request = self.read(record, route, body, model)
         if route.endpoint == "count_tokens":
             counted: dict[str, Any] = {"input_tokens": request.input_tokens}
-            if route.dialect == "openai":
+            if route.dialect == "google":
+                counted = {"totalTokens": request.input_tokens}
+            elif route.dialect == "openai":
                 counted = {"object": "response.input_tokens", **counted}
             return Plan(endpoint=route.endpoint, dialect=route.dialect, body=encode(counted))
         return self._answer(record, route, request)
@@ -204,30 +210,29 @@ class Provider:
             context=generation.price_context,
         )
         base = replace(base, charge=charge)
+        if route.dialect in ("google", "aws"):
+            return in_the_path.plan(base, request, generation, number, with_usage=with_usage)
         created = int(record.arrived_at.timestamp())
+        make_events: Callable[..., Iterator[Event]]
+        make_whole: Callable[[], dict[str, Any]]
         if request.endpoint in ("chat", "completions"):
             is_chat = request.endpoint == "chat"
             kind, id_ = (openai_chat, "chatcmpl-sim") if is_chat else (openai_completions, "cmpl-sim")
             id_ += f"{number:08d}"
-            if request.stream:
-                events = kind.events(request, generation, id_=id_, created=created, with_usage=with_usage)
-                return replace(base, events=events)
-            whole = kind.completion(generation, id_=id_, created=created)
+            make_events = partial(kind.events, request, generation, id_=id_, created=created)
+            make_whole = partial(kind.completion, generation, id_=id_, created=created)
         elif request.endpoint == "responses":
             id_ = f"resp_sim{number:08d}"
             self._remember(id_, generation)
-            if request.stream:
-                events = openai_responses.events(
-                    request, generation, id_=id_, created=created, with_usage=with_usage
-                )
-                return replace(base, events=events)
-            whole = openai_responses.response(request, generation, id_=id_, created=created)
+            make_events = partial(openai_responses.events, request, generation, id_=id_, created=created)
+            make_whole = partial(openai_responses.response, request, generation, id_=id_, created=created)
         else:
             id_ = f"msg_sim{number:08d}"
-            if request.stream:
-                events = anthropic_messages.events(request, generation, id_=id_, with_usage=with_usage)
-                return replace(base, events=events)
-            whole = anthropic_messages.message(request, generation, id_=id_)
+            make_events = partial(anthropic_messages.events, request, generation, id_=id_)
+            make_whole = partial(anthropic_messages.message, request, generation, id_=id_)
+        if request.stream:
+            return replace(base, events=make_events(with_usage=with_usage))
+        whole = make_whole()
         if not with_usage:
             whole.pop("usage")
         return replace(base, body=encode(whole))
@@ -240,13 +245,17 @@ class Provider:
             whole, usage = decisions.decision(model, request.body)
             charge = Charge(usage=usage, model=model, provider=decisions.PROVIDER, context={})
             return replace(base, charge=charge, body=encode(whole))
-        inputs = prompts.embedding_inputs(request.body.get("input"))
+        inputs = [] if route.dialect == "google" else prompts.embedding_inputs(request.body.get("input"))
         tokens = request.input_tokens if answer.input_tokens is None else answer.input_tokens
         if request.endpoint == "embeddings":
             charge = Charge(
                 usage=Usage(input_tokens=tokens), model=model, provider=route.provider, context={}
             )
             base = replace(base, charge=charge)
+            if route.dialect == "google":
+                texts = gemini.embedded(request.body)
+                whole = gemini.embeddings(request.body, texts, tokens=tokens, with_usage=with_usage)
+                return replace(base, body=encode(whole))
             whole = embeddings.embeddings(
                 model, request.body, inputs, input_tokens=tokens, with_usage=with_usage
             )
@@ -281,6 +290,8 @@ class Provider:
         elif route.endpoint in media.ENDPOINTS:
             media.check(route.endpoint, body)
             prompt = Prompt(messages=(str(body.get("prompt") or body.get("input") or ""),))
+        elif route.dialect in ("google", "aws"):
+            prompt, limit, choices = in_the_path.read(route, model, body)
         elif route.dialect == "anthropic":
             anthropic_messages.check(body)
             limit = anthropic_messages.output_limit(body) if route.endpoint == "messages" else None
@@ -301,7 +312,7 @@ class Provider:
             headers=record.headers,
             system=prompt.system,
             messages=prompt.messages,
-            stream=body.get("stream") in (True, "true"),
+            stream=route.is_stream or body.get("stream") in (True, "true"),
             output_limit=limit,
             choices=choices,
             input_tokens=prompt.tokens,

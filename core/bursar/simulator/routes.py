@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from bursar.simulator.script import Endpoint
 
 _AZURE: Final = re.compile(r"/openai/(?:deployments/(?P<deployment>[^/]+)/|v1/)?(?P<call>.+)")
+_GOOGLE: Final = re.compile(
+    r"/v1(?:beta1?|alpha)?/(?:projects/[^/]+/locations/[^/]+/)?(?:publishers/google/)?models/"
+    r"(?P<model>[^/:]+):(?P<verb>\w+)"
+)
+_AWS: Final = re.compile(
+    r"/model/(?P<model>[^/]+)/(?P<verb>converse|invoke)(?P<stream>-stream|-with-response-stream)?"
+)
+_GOOGLE_CALLS: Final[Mapping[str, Endpoint]] = {
+    "generateContent": "generate",
+    "streamGenerateContent": "generate",
+    "embedContent": "embeddings",
+    "batchEmbedContents": "embeddings",
+    "countTokens": "count_tokens",
+}
 
 _OPENAI_CALLS: Final[Mapping[str, Endpoint]] = {
     "chat/completions": "chat",
@@ -45,16 +59,19 @@ class Route:
     Attributes:
         provider: Whose prices it is billed at, as genai-prices names them.
 
-        deployment: Azure's name for the model, from the path.
+        deployment: The model, or Azure's name for it, from the path.
 
         item: The model that is asked about, of `/models/{item}`.
+
+        is_stream: Whether the path itself asks for a stream.
     """
 
     endpoint: Endpoint
     dialect: Dialect
-    provider: Literal["openai", "azure", "anthropic"]
+    provider: Literal["openai", "azure", "anthropic", "google", "aws"]
     deployment: str | None = None
     item: str | None = None
+    is_stream: bool = False
 
 
 def find_route(method: str, path: str, *, speaks_anthropic: bool) -> Route:
@@ -68,6 +85,23 @@ def find_route(method: str, path: str, *, speaks_anthropic: bool) -> Route:
             provider="azure",
             deployment=unquote(deployment) if deployment else None,
             item=item,
+        )
+    if google := _GOOGLE.fullmatch(path):
+        verb = google["verb"]
+        return Route(
+            endpoint=_GOOGLE_CALLS.get(verb, "unknown") if method == "POST" else "unknown",
+            dialect="google",
+            provider="google",
+            deployment=unquote(google["model"]),
+            is_stream=verb == "streamGenerateContent",
+        )
+    if (aws := _AWS.fullmatch(path)) and method == "POST":
+        return Route(
+            endpoint="converse" if aws["verb"] == "converse" else "invoke",
+            dialect="aws",
+            provider="aws",
+            deployment=unquote(aws["model"]),
+            is_stream=aws["stream"] is not None,
         )
     call = path.removeprefix("/v1/")
     if call in _ANTHROPIC_CALLS or call.startswith("messages/") or speaks_anthropic:

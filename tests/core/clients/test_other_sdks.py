@@ -1,0 +1,444 @@
+"""Groq's, Google's and AWS's own SDKs through `guard()`: each is held to what the first two are held to."""
+
+# What an SDK returns depends on options that its types do not follow.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownLambdaType=false
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+import groq
+import pytest
+from botocore.config import Config
+from google import genai
+from google.genai import types
+
+from bursar import Budget, BudgetExceeded, UnmeteredEndpoint, guard
+from bursar.dropped import dropped
+from bursar.entry import Entry
+from bursar.meter import Meter, plan_request
+from bursar.payer import Payer
+from bursar.scope import current_meter
+from bursar.simulator import Fault, Simulator
+from bursar.store import Where
+from bursar.stores.memory import MemoryStore
+from bursar.wire import OPENAI_CHAT
+
+from ...integrations.adapter_contract import AdapterContract, Cast
+
+GROQ, GROQ_CHEAPER = "llama-3.3-70b-versatile", "llama-3.1-8b-instant"
+GEMINI, GEMINI_CHEAPER = "gemini-2.0-flash", "gemini-2.0-flash-lite"
+CLAUDE, CLAUDE_CHEAPER = "anthropic.claude-sonnet-4-20250514-v1:0", "anthropic.claude-3-haiku-20240307-v1:0"
+PRICES: Any = {
+    GROQ: {"input": "0.59", "output": "0.79"},
+    GROQ_CHEAPER: {"input": "0.05", "output": "0.08"},
+}
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture
+def sim() -> Iterator[Simulator]:
+    """The provider; Groq's prices are told to it, as it is called at no address of Groq's."""
+    with Simulator(output_tokens=20, prices=PRICES) as sim:
+        yield sim
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """An empty store."""
+    return MemoryStore()
+
+
+@pytest.fixture(autouse=True)
+def connections_are_closed() -> Iterator[None]:
+    """Leave no connection to the next test."""
+    yield
+    gc.collect()
+    dropped.do_all()
+
+
+def _address(sim: Simulator) -> str:
+    return sim.openai_base_url.removesuffix("/v1")
+
+
+def groq_client(sim: Simulator, *, retries: int = 0) -> Any:
+    """A real client of Groq's that calls the simulator."""
+    return groq.Groq(api_key="k", base_url=_address(sim), max_retries=retries)
+
+
+def google_client(sim: Simulator, *, retries: int = 0) -> Any:
+    """A real client of Google's that calls the simulator."""
+    again = types.HttpRetryOptions(attempts=retries + 1, initial_delay=0.001, max_delay=0.001)
+    options = types.HttpOptions(base_url=_address(sim), retry_options=again)
+    return genai.Client(api_key="k", http_options=options)
+
+
+def bedrock_client(sim: Simulator, *, retries: int = 0) -> Any:
+    """A real client of AWS's that calls the simulator."""
+    return boto3.client(
+        "bedrock-runtime",
+        region_name="us-east-1",
+        endpoint_url=_address(sim),
+        aws_access_key_id="k",
+        aws_secret_access_key="k",
+        config=Config(retries={"total_max_attempts": retries + 1, "mode": "legacy"}),
+    )
+
+
+def _ask_groq(client: Any, text: str = "hello", limit: int | None = 50) -> Any:
+    options: Any = {} if limit is None else {"max_tokens": limit}
+    return client.chat.completions.create(model=GROQ, messages=[{"role": "user", "content": text}], **options)
+
+
+def _stream_groq(client: Any, text: str = "hello") -> Any:
+    return client.chat.completions.create(
+        model=GROQ, messages=[{"role": "user", "content": text}], max_tokens=50, stream=True
+    )
+
+
+def _ask_google(client: Any, text: str = "hello", limit: int | None = 50) -> Any:
+    config = types.GenerateContentConfig(max_output_tokens=limit)
+    return client.models.generate_content(model=GEMINI, contents=text, config=config)
+
+
+def _stream_google(client: Any, text: str = "hello") -> Any:
+    config = types.GenerateContentConfig(max_output_tokens=50)
+    return client.models.generate_content_stream(model=GEMINI, contents=text, config=config)
+
+
+def _converse(text: str, limit: int | None = 50) -> dict[str, Any]:
+    params: dict[str, Any] = {"modelId": CLAUDE, "messages": [{"role": "user", "content": [{"text": text}]}]}
+    return params if limit is None else {**params, "inferenceConfig": {"maxTokens": limit}}
+
+
+def _ask_bedrock(client: Any, text: str = "hello", limit: int | None = 50) -> Any:
+    return client.converse(**_converse(text, limit))
+
+
+def _stream_bedrock(client: Any, text: str = "hello") -> Any:
+    return client.converse_stream(**_converse(text))["stream"]
+
+
+def _invocation(limit: int = 50) -> dict[str, Any]:
+    body = {
+        "anthropic_version": "bedrock-2023-05-31",
+        "max_tokens": limit,
+        "messages": [{"role": "user", "content": "hello"}],
+    }
+    return {"modelId": CLAUDE, "body": json.dumps(body)}
+
+
+KINDS: Any = {
+    "groq": (groq_client, _ask_groq, _stream_groq, GROQ, GROQ_CHEAPER),
+    "google": (google_client, _ask_google, _stream_google, GEMINI, GEMINI_CHEAPER),
+    "bedrock": (bedrock_client, _ask_bedrock, _stream_bedrock, CLAUDE, CLAUDE_CHEAPER),
+}
+
+
+class SdkCast(Cast):
+    """A client of one of these SDKs, guarded anew for each agent."""
+
+    def __init__(self, kind: str, sim: Simulator) -> None:
+        make, self._ask, self._stream, self.model, self.cheaper_model = KINDS[kind]
+        self._plain = make(sim, retries=3)
+
+    def ask(self, agent: str, text: str) -> Any:
+        """See `Cast.ask`."""
+        return self._ask(guard(self._plain, agent=agent), text)
+
+    def stream(self, agent: str, text: str, *, leave_after: int | None = None) -> None:
+        """See `Cast.stream`."""
+        parts = iter(self._stream(guard(self._plain, agent=agent), text))
+        for index, _ in enumerate(parts, start=1):
+            if index == leave_after:
+                break
+        close = getattr(parts, "close", None)
+        if close is not None:
+            close()
+
+    def ask_nested(self, agents: list[str], text: str) -> Any:
+        """See `Cast.ask_nested`."""
+        outer, inner = agents
+        return self._ask(guard(guard(self._plain, agent=outer), agent=inner), text)
+
+    def close(self) -> None:
+        """Leave the connections to the garbage collector."""
+
+
+class _Contract(AdapterContract):
+    kind: str
+
+    @pytest.fixture
+    def sim(self) -> Iterator[Simulator]:
+        """The provider."""
+        with Simulator(output_tokens=20, prices=PRICES) as sim:
+            yield sim
+
+    @pytest.fixture
+    def cast(self, sim: Simulator) -> Cast:
+        """Clients of this SDK."""
+        return SdkCast(self.kind, sim)
+
+
+class TestGroq(_Contract):
+    """The contract."""
+
+    kind = "groq"
+
+
+class TestGoogle(_Contract):
+    """The contract."""
+
+    kind = "google"
+
+
+class TestBedrock(_Contract):
+    """The contract."""
+
+    kind = "bedrock"
+
+
+def _entries(store: MemoryStore) -> list[Entry]:
+    return list(store.entries(Where()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hard_cap(kind: str, sim: Simulator, store: MemoryStore) -> None:
+    """Of fifty calls at the same time, every other one a stream, exactly ten are sent."""
+    make, ask, stream, *_ = KINDS[kind]
+    client = guard(make(sim), Budget(calls=10, store=store))
+
+    def one(index: int) -> Any:
+        try:
+            return list(stream(client)) if index % 2 else ask(client)
+        except BudgetExceeded as exceeded:
+            return exceeded
+
+    with ThreadPoolExecutor(20) as pool:
+        results = list(pool.map(one, range(50)))
+
+    assert sum(isinstance(result, BudgetExceeded) for result in results) == 40
+    assert sim.wait_idle()
+    assert sim.arrived == 10
+    assert client.bursar.reserved == 0
+    assert client.bursar.spent == sim.bill.total
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("end", ["drop", "never read"])
+def test_streams_that_are_left(kind: str, end: str, sim: Simulator, store: MemoryStore) -> None:
+    """A stream that is dropped is paid once, and nothing stays held."""
+    make, _, stream, *_ = KINDS[kind]
+    client = guard(make(sim), Budget(5, store=store))
+    parts = stream(client)
+    if end == "drop":
+        reading = iter(parts)
+        next(reading)
+        del reading
+    del parts
+    gc.collect()
+    dropped.do_all()
+
+    assert client.bursar.reserved == 0
+    assert len(_entries(store)) == (0 if (kind, end) == ("google", "never read") else 1)
+    for entry in _entries(store):
+        assert entry.status in {"aborted", "ok"}
+        assert 0 < (entry.cost_nanousd or 0) <= entry.bound_nanousd
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lowered_limit(kind: str, sim: Simulator, store: MemoryStore) -> None:
+    """An output limit that no longer fits is lowered on the wire."""
+    make, ask, *_ = KINDS[kind]
+    limit = {"groq": "$0.0012", "google": "$0.0004", "bedrock": "$0.012"}[kind]
+    ask(guard(make(sim), Budget(limit, store=store)), limit=4000)
+    body = sim.requests[-1].body
+    asked = body.get("max_tokens") or body.get("generationConfig", {}).get("maxOutputTokens")
+    asked = asked or body.get("inferenceConfig", {}).get("maxTokens")
+
+    assert 256 <= asked < 4000
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_a_limit(kind: str, sim: Simulator, store: MemoryStore) -> None:
+    """A request that names no limit is bounded by the most that the model can answer."""
+    make, ask, *_ = KINDS[kind]
+    client = guard(make(sim), Budget(500, store=store))
+    ask(client, limit=None)
+
+    assert client.bursar.spent == sim.bill.total
+    assert _entries(store)[0].bound_nanousd > _entries(store)[0].cost_nanousd * 10  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_graceful_stop(kind: str, sim: Simulator, store: MemoryStore) -> None:
+    """With `on_exceed="stop"` the answer says why there is none."""
+    make, ask, *_ = KINDS[kind]
+    client = guard(make(sim), Budget("$0.000000001", on_exceed="stop", store=store))
+
+    assert "Stopped by the budget" in str(ask(client))
+    assert sim.arrived == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_users_own_client_is_not_changed(kind: str, sim: Simulator, store: MemoryStore) -> None:
+    """The guarded client is of the same type; the one that it was made from goes on as before."""
+    make, ask, *_ = KINDS[kind]
+    plain = make(sim)
+    plain_class = type(plain)
+    client = guard(plain, Budget(calls=0, store=store))
+
+    assert isinstance(client, plain_class)
+    assert type(client).__name__ == plain_class.__name__
+    with pytest.raises(BudgetExceeded):
+        ask(client)
+    ask(plain)
+    del client
+    gc.collect()
+    ask(plain)
+    assert sim.arrived == 2
+    assert type(plain) is plain_class
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_below_another_meter(kind: str, sim: Simulator, store: MemoryStore) -> None:
+    """Below an adapter's meter nothing counts twice."""
+    make, ask, *_ = KINDS[kind]
+    payer = Payer(Budget(5, store=store), agent="outer", workflow=None, made_in=None, outer=None, store=None)
+    body: Any = {"model": "gpt-4o", "messages": [], "max_tokens": 50}
+    meter = Meter(plan_request(OPENAI_CHAT, body, **payer.booking()._asdict(), provider="openai"))
+    meter.reserve()
+    token = current_meter.set(meter)
+    try:
+        ask(guard(make(sim)))
+    finally:
+        current_meter.reset(token)
+    assert meter.observed is not None
+    assert meter.observed.usage is not None
+    meter.settle(meter.observed)
+
+    assert [entry.subject.agent.name for entry in _entries(store)] == ["outer"]
+
+
+def test_google_async_and_chats(sim: Simulator, store: MemoryStore) -> None:
+    """Whatever helper of Google's makes a call, it is paid: async, streams, chats, embeddings; counting is free."""
+    client = guard(google_client(sim), Budget(5, store=store))
+    config = types.GenerateContentConfig(max_output_tokens=50)
+
+    async def main() -> None:
+        await client.aio.models.generate_content(model=GEMINI, contents="hello", config=config)
+        stream = await client.aio.models.generate_content_stream(
+            model=GEMINI, contents="hello", config=config
+        )
+        assert [part async for part in stream]
+
+    asyncio.run(main())
+    chat = client.chats.create(model=GEMINI, config=config)
+    chat.send_message("hello")
+    assert list(chat.send_message_stream("hello"))
+    client.models.embed_content(model="gemini-embedding-001", contents=["a", "b"])
+    client.models.count_tokens(model=GEMINI, contents="hello")
+    alone = guard(google_client(sim).aio, Budget(5, store=store))
+    asyncio.run(alone.models.generate_content(model=GEMINI, contents="hello", config=config))
+
+    assert [entry.subject.operation for entry in _entries(store)] == [
+        "google.generate_content",
+        "google.stream_generate_content",
+        "google.generate_content",
+        "google.stream_generate_content",
+        "google.embed_content",
+        "google.generate_content",
+    ]
+    assert sim.wait_idle()
+    assert client.bursar.spent + alone.bursar.spent == sim.bill.total
+
+
+def test_google_async_cap(sim: Simulator, store: MemoryStore) -> None:
+    """The cap holds for tasks."""
+    client = guard(google_client(sim), Budget(calls=3, store=store))
+
+    async def main() -> list[Any]:
+        calls = [client.aio.models.generate_content(model=GEMINI, contents="hello") for _ in range(10)]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    results = asyncio.run(main())
+
+    assert sum(isinstance(result, BudgetExceeded) for result in results) == 7
+    assert sim.arrived == 3
+
+
+@pytest.mark.parametrize("name", ["live", "interactions"])
+def test_google_beside_the_choke_point(name: str, sim: Simulator) -> None:
+    """What has a client of its own is refused, with the reason."""
+    client = guard(google_client(sim), 5)
+    if not hasattr(type(client.aio).__mro__[1], name):
+        pytest.skip("this version has no such thing")
+    with pytest.raises(UnmeteredEndpoint, match="not guarded"):
+        getattr(client.aio, name)
+
+
+def test_bedrock_invocations(sim: Simulator, store: MemoryStore) -> None:
+    """A model's own format is paid, whole and streamed; its body can be read as ever."""
+    client = guard(bedrock_client(sim), Budget(5, store=store))
+    answer = json.loads(client.invoke_model(**_invocation())["body"].read())
+    events = list(client.invoke_model_with_response_stream(**_invocation())["body"])
+
+    assert answer["usage"]["output_tokens"] == 20
+    assert events
+    assert [entry.subject.operation for entry in _entries(store)] == ["aws.invoke", "aws.invoke_stream"]
+    assert sim.wait_idle()
+    assert client.bursar.spent == sim.bill.total
+
+
+def test_bedrock_invocation_is_lowered(sim: Simulator, store: MemoryStore) -> None:
+    """The output limit within a model's own format is lowered too."""
+    client = guard(bedrock_client(sim), Budget("$0.012", store=store))
+    client.invoke_model(**_invocation(4000))
+
+    assert 256 <= sim.requests[-1].body["max_tokens"] < 4000
+
+
+def test_bedrock_parameters_that_are_wrong(sim: Simulator, store: MemoryStore) -> None:
+    """What boto3 itself refuses was never sent."""
+    client = guard(bedrock_client(sim), Budget(5, store=store))
+    with pytest.raises(Exception, match="messages"):
+        client.converse(modelId=CLAUDE, messages="hello")
+
+    assert sim.arrived == 0
+    assert client.bursar.reserved == 0
+    assert client.bursar.spent == 0
+
+
+def test_bedrock_operations_that_are_not_metered(sim: Simulator, store: MemoryStore) -> None:
+    """An operation that cannot be bounded is refused under a budget in dollars."""
+    client = guard(bedrock_client(sim), Budget(5, store=store))
+    with pytest.raises(UnmeteredEndpoint, match="ApplyGuardrail"):
+        client.apply_guardrail(
+            guardrailIdentifier="g", guardrailVersion="1", source="INPUT", content=[{"text": {"text": "x"}}]
+        )
+    assert sim.arrived == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_errors(kind: str, sim: Simulator, store: MemoryStore) -> None:
+    """A refusal of the provider's costs nothing."""
+    make, ask, *_ = KINDS[kind]
+    sim.fail_next(Fault.status(400))
+    client = guard(make(sim), Budget(5, store=store))
+    with pytest.raises(Exception, match="400"):
+        ask(client)
+
+    assert [(entry.status, entry.cost_nanousd) for entry in _entries(store)] == [("error", 0)]
+    assert client.bursar.reserved == 0
