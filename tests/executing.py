@@ -106,6 +106,12 @@ def against_simulator(simulator: Any, offline_env: dict[str, str], folder: Path)
         "OPENAI_BASE_URL": simulator.openai_base_url,
         # As LlamaIndex calls it.
         "OPENAI_API_BASE": simulator.openai_base_url,
+        "GEMINI_API_KEY": "not-a-key",
+        "GOOGLE_GEMINI_BASE_URL": simulator.openai_base_url.removesuffix("/v1"),
+        "AWS_ACCESS_KEY_ID": "not-a-key",
+        "AWS_SECRET_ACCESS_KEY": "not-a-key",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": simulator.openai_base_url.removesuffix("/v1"),
         "ANTHROPIC_API_KEY": "not-a-key",
         "ANTHROPIC_BASE_URL": simulator.anthropic_base_url,
     }

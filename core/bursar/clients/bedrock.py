@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import sys
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
@@ -255,10 +256,10 @@ class BedrockCall(Attempts):
             raise exceeded
         if not self._is_invoke:
             return body
-        from botocore.response import StreamingBody
-
+        # The SDK is there, as a client of it is.
+        streaming_body: Any = sys.modules["botocore.response"].StreamingBody
         content = json.dumps(body).encode()
-        return {"body": StreamingBody(io.BytesIO(content), len(content)), "contentType": "application/json"}
+        return {"body": streaming_body(io.BytesIO(content), len(content)), "contentType": "application/json"}
 
 
 class _Events:

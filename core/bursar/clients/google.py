@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -73,7 +74,7 @@ def _twin(client: Any, api_client: Any, payer: Payer) -> Any:
     }
     if hasattr(plain, "live"):
         attributes["live"] = property(_refuse("live", _LIVE))
-    twin = object.__new__(type(plain.__name__, (plain,), attributes))
+    twin: Any = object.__new__(type(plain.__name__, (plain,), attributes))
     for name, value in vars(client).items():
         if name == "_api_client":
             vars(twin)[name] = api_client
@@ -290,9 +291,9 @@ class GoogleCall(Attempts):
         if body is None:
             self.raised(exceeded)
             raise exceeded
-        from google.genai._api_client import HttpResponse
-
-        return HttpResponse({}, [json.dumps(body)])
+        # The SDK is there, as a client of it is; of its own modules this is the one that the client comes from.
+        api_client: Any = sys.modules["google.genai._api_client"]
+        return api_client.HttpResponse({}, [json.dumps(body)])
 
     def _can_shrink(self, tokens: int) -> bool:
         if self._endpoint is None:

@@ -55,7 +55,7 @@ def candidates(body: Mapping[str, Any]) -> int:
 
 def response(generation: Generation, *, id_: str, with_usage: bool) -> dict[str, Any]:
     """Return the whole response."""
-    calls = [
+    calls: list[dict[str, Any]] = [
         {"functionCall": {"name": call.name, "args": dict(call.arguments)}} for call in generation.tool_calls
     ]
     texts = [{"text": generation.text}] if generation.text or not calls else []
@@ -74,10 +74,11 @@ def events(generation: Generation, *, id_: str, with_usage: bool) -> Iterator[Ev
         if with_usage:
             body["usageMetadata"] = {"promptTokenCount": generation.usage.input_tokens}
         yield Event(unnamed(body), (thought + tokens) * generation.choices)
-    calls = [
+    calls: list[dict[str, Any]] = [
         {"functionCall": {"name": call.name, "args": dict(call.arguments)}} for call in generation.tool_calls
     ]
-    parts = calls or [{"text": ""}]
+    empty: list[dict[str, Any]] = [{"text": ""}]
+    parts = [*calls] or empty
     answers = [_candidate(parts, index, _FINISH[generation.finish]) for index in range(generation.choices)]
     last = _shell(answers, generation, id_) | (_usage(generation) if with_usage else {})
     yield Event(unnamed(last), generation.usage.output_tokens, ends=True)
