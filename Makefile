@@ -26,7 +26,9 @@ test-floors:  ## guarded clients with the oldest SDKs that are allowed, those be
 
 bench:  ## time and memory, against floors measured in the same run
 	@$(SYNC) --inexact --no-dev --group test
-	.venv/bin/pytest tests/benchmarks
+	@set -e; for file in guard prices stores; do \
+		echo "--- $$file"; PYTHONPATH=. .venv/bin/python tests/benchmarks/bench_$$file.py; done
+	@$(ENVIRONMENTS) bench
 
 lint:  ## format, lint, types twice, import contracts
 	@$(SYNC) --inexact

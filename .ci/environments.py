@@ -3,6 +3,7 @@ Tests a framework's adapter in environments of its own: one with the oldest vers
 
     environments.py test [NAME | NAME-oldest | NAME-newest ...]     install what is pinned, and run its tests
     environments.py types [NAME ...]                                check its types against the newest versions
+    environments.py bench [NAME ...]                                time it with the newest versions
     environments.py lock [NAME ...]                                 pin anew, from the public index only
 
 Each folder of `.ci/environments/` describes one: `environment.toml` says which extra of bursar it tests, what its
@@ -146,6 +147,17 @@ def types(environment: Environment) -> bool:
     return subprocess.run([pyright, "--project", config], cwd=uv.ROOT, check=False).returncode == 0
 
 
+def bench(environment: Environment) -> bool:
+    """Whether the benchmark of *environment* ran; what it measures is only printed."""
+    python = install(environment, "newest")
+    print(f"--- {environment.name}", flush=True)
+    venv = str(environment.venv("newest"))
+    env = os.environ | {name: value.format(venv=venv) for name, value in environment.environ.items()}
+    file = uv.ROOT / "tests" / "benchmarks" / f"bench_{environment.name}.py"
+    command = [python, "-W", "ignore", file]
+    return subprocess.run(command, cwd=uv.ROOT, env=env | {"PYTHONPATH": "."}, check=False).returncode == 0
+
+
 def main(command: str = "", *wanted: str) -> None:
     """Does what the command line says; ends with 1 where a test or a type does not hold."""
     chosen = [name.rpartition("-") if name.endswith(tuple(ENDS)) else (name, "", "") for name in wanted]
@@ -156,6 +168,8 @@ def main(command: str = "", *wanted: str) -> None:
             lock(environment)
     elif command == "types":
         sys.exit(not all([types(environment) for environment, _ in pairs]))
+    elif command == "bench":
+        sys.exit(not all([bench(environment) for environment, _ in pairs]))
     elif command == "test":
         results = [
             test(environment, end) for environment, only in pairs for end in ([only] if only else ENDS)
