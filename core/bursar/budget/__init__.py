@@ -25,6 +25,7 @@ from bursar.errors import UnknownAgent
 from bursar.ids import new_id
 from bursar.ledger.report import Report
 from bursar.money import Money, format_usd, parse_usd, to_usd
+from bursar.paychain import Link, limits_lock
 from bursar.policy import (
     DEFAULT_MIN_OUTPUT_TOKENS,
     DEFAULT_WAIT_S,
@@ -34,7 +35,7 @@ from bursar.policy import (
     parse_ladder,
     parse_thresholds,
 )
-from bursar.run import Link, Run, limits_lock
+from bursar.run import Run
 from bursar.store import Where
 from bursar.stores.opening import open_store
 from bursar.window import Per, Window, describe, parse_per, window_at

@@ -15,20 +15,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from bursar.account import Amounts
 from bursar.billing import Bill, bill
 from bursar.entry import Entry, Subject
 from bursar.errors import BudgetExceeded, StoreError
 from bursar.ids import new_id
+from bursar.meter.booking import Attempt, free_entry, refusal_entry, resolution_of, tell_overage
 from bursar.meter.cut import bound_bill, seen_bill
 from bursar.meter.observer import Observer
 from bursar.meter.pausing import adrive, drive
 from bursar.meter.plan import Plan
 from bursar.meter.planning import plan_request
 from bursar.meter.reserving import Held, Reserving
-from bursar.meter.unpaid import let_through
+from bursar.meter.unpaid import book_unpaid, let_through
 from bursar.policy import logger
-from bursar.reservation import Resolution
 from bursar.scope import owner
 from bursar.stores.journal import journal_for
 from bursar.usage import Usage
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     from bursar.entry import Status
     from bursar.meter.pausing import Step
+    from bursar.reservation import Resolution
     from bursar.wire import Receipt
 
 __all__ = ["Held", "Meter", "Observer", "Plan", "plan_request"]
@@ -55,6 +55,8 @@ class Meter:
         stops_gracefully: Of a refused call: whether its budget asks for an answer in place of an exception.
 
         sibling: Another call that a framework makes together with this one.
+
+        observed: What an inner meter saw of this call, or None.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -77,7 +79,7 @@ class Meter:
         )
         self._reserving = Reserving(plan, self._owner, self._subject)
         self._sent_s: float | None = None
-        self._observed: Receipt | None = None
+        self.observed: Receipt | None = None
         self._has_inner = False
         self._inner_failure: tuple[bool, str] | None = None
         self.sibling: Meter | None = None
@@ -107,11 +109,6 @@ class Meter:
         """Return whether the failed call below may be billed, and what failed, if another is made in its place."""
         failure, self._inner_failure = self._inner_failure, None
         return failure
-
-    @property
-    def observed(self) -> Receipt | None:
-        """What an inner meter saw of this call, or None."""
-        return self._observed
 
     @property
     def is_sent(self) -> bool:
@@ -203,11 +200,9 @@ class Meter:
             return None
         store = self.plan.run.store
         store.waiters.drop_hold(self._owner)
-        name = self._subject.model
-        bound_nanousd = held.amounts.nanousd
-        note_id = new_id(store.now())
-        note = Entry(note_id, self._subject, "ok", "none", self.attempt, name, 0, bound_nanousd, Usage())
-        note = note._replace(reason=f"{reason} {held.id}")
+        note = free_entry(
+            self._subject, held, attempt=self.attempt, reason=f"{reason} {held.id}", at_s=store.now()
+        )
         try:
             store.extend(held.id, lease_s)
             store.record(note)
@@ -218,7 +213,7 @@ class Meter:
 
     def observe(self, receipt: Receipt) -> None:
         """Take what an inner meter saw of this call: usage that the outer one may not see so exactly."""
-        self._observed = receipt
+        self.observed = receipt
 
     def settle(self, receipt: Receipt) -> Entry | None:
         """
@@ -256,7 +251,7 @@ class Meter:
             return self._resolve(
                 "aborted", bound_bill(self.held, reported.model, reported.usage), reason=reason
             )
-        seen = self._seen(receipt, output_tokens or 0)
+        seen = seen_bill(self.plan, self.held, receipt, output_tokens or 0, duration_ms=self._duration_ms())
         known = reported if (reported.nanousd or 0) >= (seen.nanousd or 0) else seen
         if known.nanousd is not None:
             known = known._replace(
@@ -274,7 +269,8 @@ class Meter:
             return None
         if (best := self._best(receipt)).usage is not None:
             return self.settle(best)
-        return self._resolve("ok", self._seen(receipt, output_tokens))
+        seen = seen_bill(self.plan, self.held, receipt, output_tokens, duration_ms=self._duration_ms())
+        return self._resolve("ok", seen)
 
     def fail(self, reason: str, *, is_billed: bool) -> Entry | None:
         """
@@ -299,11 +295,7 @@ class Meter:
 
     def _best(self, receipt: Receipt) -> Receipt:
         """Return *receipt*, or what an inner meter observed where it says nothing of usage."""
-        return receipt if receipt.usage is not None or self._observed is None else self._observed
-
-    def _seen(self, receipt: Receipt, output_tokens: int) -> Bill:
-        assert self.held is not None  # noqa: S101 (asked only while something is held)
-        return seen_bill(self.plan, self.held, receipt, output_tokens, duration_ms=self._duration_ms())
+        return receipt if receipt.usage is not None or self.observed is None else self.observed
 
     @property
     def _model(self) -> str:
@@ -318,19 +310,16 @@ class Meter:
         if held is None:
             return None
         self.plan.run.store.waiters.drop_hold(self._owner)
-        if is_billed:
-            resolution = self._resolution(
-                held, "aborted", bound_bill(held, held.bound.model, Usage()), reason
-            )
-        else:
-            resolution = self._resolution(held, "error", Bill(0, "none", held.bound.model, Usage()), reason)
+        model = held.bound.model
+        found = bound_bill(held, model, Usage()) if is_billed else Bill(0, "none", model, Usage())
+        resolution = self._resolution(held, "aborted" if is_billed else "error", found, reason)
         self.attempt += 1
         self._sent_s = None
         return self._again(held, resolution)
 
     def _again(self, held: Held, resolution: Resolution) -> Generator[Step, Any, Held]:
         if held.is_unpaid:
-            self._book_unpaid(resolution)
+            book_unpaid(self.plan, resolution)
             return (yield from self._reserving.once_more(held))
         try:
             return (yield from self._reserving.again(held, resolution))
@@ -372,24 +361,9 @@ class Meter:
     def _note(self, exceeded: BudgetExceeded) -> None:
         """Enter a refusal in the ledger and in the run, for frameworks that swallow the exception."""
         plan = self.plan
-        details = exceeded.details
         self.stops_gracefully = self._reserving.on_exceed_of(exceeded) == "stop"
         plan.run.note_refusal(exceeded)
-        bound_nanousd = int(details.asked.scaleb(9)) if details.unit == "usd" else 0
-        reason = f"{details.reason}: {details.account} ({details.unit})"
-        entry_id = new_id(plan.run.store.now())
-        entry = Entry(
-            entry_id,
-            self._subject,
-            "refused",
-            "none",
-            self.attempt,
-            plan.ask.model,
-            0,
-            bound_nanousd,
-            Usage(),
-            reason=reason,
-        )
+        entry = refusal_entry(self._subject, exceeded, attempt=self.attempt, at_s=plan.run.store.now())
         try:
             plan.run.store.record(entry)
         except StoreError as error:
@@ -403,11 +377,10 @@ class Meter:
         store = self.plan.run.store
         store.waiters.drop_hold(self._owner)
         resolution = self._resolution(held, status, found, reason)
-        if resolution.entry.overage_nanousd:
-            _tell_overage(resolution.entry)
+        tell_overage(resolution.entry)
         if held.is_unpaid:
             if resolution.entry.is_sent:
-                self._book_unpaid(resolution)
+                book_unpaid(self.plan, resolution)
             return resolution.entry
         try:
             return store.resolve(resolution)
@@ -417,44 +390,9 @@ class Meter:
             journal_for(store).keep(resolution)
             return resolution.entry
 
-    def _book_unpaid(self, resolution: Resolution) -> None:
-        store = self.plan.run.store
-        try:
-            store.record(resolution.entry, self.plan.chain.accounts)
-        except StoreError:
-            journal_for(store).keep(resolution)
-
     def _resolution(self, held: Held, status: Status, found: Bill, reason: str) -> Resolution:
-        is_sent = status != "released"
-        calls = held.amounts.calls if is_sent else 0
-        attempts = held.amounts.attempts if is_sent else 0
-        tokens = found.usage.total_tokens if found.source != "bound" else held.amounts.tokens
-        amounts = Amounts(found.nanousd or 0, tokens, calls, attempts)
-        entry = Entry(
-            held.id,
-            self._subject,
-            status,
-            found.source,
-            self.attempt,
-            found.model,
-            found.nanousd,
-            held.amounts.nanousd,
-            found.usage,
-            self._duration_ms(),
-            max((found.nanousd or 0) - held.amounts.nanousd, 0),
-            reason=reason,
-            price=found.price,
-        )
-        return Resolution(entry, amounts)
+        attempt = Attempt(held, self._subject, self.attempt, self._duration_ms())
+        return resolution_of(attempt, status, found, reason)
 
     def _duration_ms(self) -> int:
         return 0 if self._sent_s is None else round((time.monotonic() - self._sent_s) * 1000)
-
-
-def _tell_overage(entry: Entry) -> None:
-    logger.warning(
-        "a call of agent %r to %r cost more than was reserved for it (entry %s): the bound was too low; booked in full",
-        entry.subject.agent.name,
-        entry.model,
-        entry.id,
-    )

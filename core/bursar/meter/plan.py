@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from bursar.bound import Bound
     from bursar.entry import Agent
-    from bursar.run import PayChain, Run
+    from bursar.paychain import PayChain
+    from bursar.run import Run
     from bursar.wire import Ask
 
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bursar.entry import Agent
-    from bursar.run import PayChain, Run
+    from bursar.paychain import PayChain
+    from bursar.run import Run
     from bursar.wire import Endpoint
     from bursar.wire.fields import Json
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from bursar.errors import StoreError
 from bursar.policy import logger
+from bursar.stores.journal import journal_for
 
 if TYPE_CHECKING:
     from bursar.meter.plan import Plan
+    from bursar.reservation import Resolution
     from bursar.store import Store
 
 
@@ -38,3 +40,12 @@ def let_through(plan: Plan, error: StoreError) -> None:
 
 
 _told: Final[weakref.WeakSet[Store]] = weakref.WeakSet()
+
+
+def book_unpaid(plan: Plan, resolution: Resolution) -> None:
+    """Enter what a call did cost that nothing was held for, now or when the store answers."""
+    store = plan.run.store
+    try:
+        store.record(resolution.entry, plan.chain.accounts)
+    except StoreError:
+        journal_for(store).keep(resolution)

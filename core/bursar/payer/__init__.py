@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bursar.account import AccountState
     from bursar.budget import Budget
-    from bursar.run import PayChain
+    from bursar.paychain import PayChain
     from bursar.store import Store
 
 __all__ = ["Booking", "Payer"]

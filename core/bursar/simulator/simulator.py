@@ -29,7 +29,8 @@ class Simulator:
 
     It listens on 127.0.0.1 between `start()` and `close()`, best in a `with`; `transport()` works without that.
     It answers chat completions, Responses, embeddings, moderations, Anthropic messages, Gemini's generateContent and
-    Bedrock's Converse and invoke (of Claude), streamed or not, and bills them with genai-prices.  A model without a price is not found.
+    Bedrock's Converse and invoke (of Claude), streamed or not, and bills them with genai-prices.  A model without a
+    price is not found.
 
     Keys are never kept, and of the headers only a harmless few.  Request bodies are kept, in memory only.
 

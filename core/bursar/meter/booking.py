@@ -1,0 +1,92 @@
+"""What a call comes to in the ledger: an attempt that ended, a refusal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from bursar.account import Amounts
+from bursar.entry import Entry
+from bursar.ids import new_id
+from bursar.policy import logger
+from bursar.reservation import Resolution
+from bursar.usage import Usage
+
+if TYPE_CHECKING:
+    from bursar.billing import Bill
+    from bursar.entry import Status, Subject
+    from bursar.errors import BudgetExceeded
+    from bursar.meter.reserving import Held
+
+
+class Attempt(NamedTuple):
+    """One attempt of a call: what is held for it, whose it is, the how manieth, and how long it took."""
+
+    held: Held
+    subject: Subject
+    number: int
+    duration_ms: int
+
+
+def resolution_of(attempt: Attempt, status: Status, found: Bill, reason: str) -> Resolution:
+    """Return how the hold of *attempt* is resolved, and its line in the ledger."""
+    held = attempt.held
+    is_sent = status != "released"
+    calls = held.amounts.calls if is_sent else 0
+    attempts = held.amounts.attempts if is_sent else 0
+    tokens = found.usage.total_tokens if found.source != "bound" else held.amounts.tokens
+    amounts = Amounts(found.nanousd or 0, tokens, calls, attempts)
+    entry = Entry(
+        held.id,
+        attempt.subject,
+        status,
+        found.source,
+        attempt.number,
+        found.model,
+        found.nanousd,
+        held.amounts.nanousd,
+        found.usage,
+        attempt.duration_ms,
+        max((found.nanousd or 0) - held.amounts.nanousd, 0),
+        reason=reason,
+        price=found.price,
+    )
+    return Resolution(entry, amounts)
+
+
+def refusal_entry(subject: Subject, exceeded: BudgetExceeded, *, attempt: int, at_s: float) -> Entry:
+    """Return the line of a refusal in the ledger."""
+    details = exceeded.details
+    bound_nanousd = int(details.asked.scaleb(9)) if details.unit == "usd" else 0
+    reason = f"{details.reason}: {details.account} ({details.unit})"
+    return Entry(
+        new_id(at_s),
+        subject,
+        "refused",
+        "none",
+        attempt,
+        subject.model,
+        0,
+        bound_nanousd,
+        Usage(),
+        reason=reason,
+    )
+
+
+def free_entry(subject: Subject, held: Held, *, attempt: int, reason: str, at_s: float) -> Entry:
+    """Return the line of an answer that costs nothing yet, beside what is held for its cost."""
+    note = Entry(
+        new_id(at_s), subject, "ok", "none", attempt, subject.model, 0, held.amounts.nanousd, Usage()
+    )
+    return note._replace(reason=reason)
+
+
+def tell_overage(entry: Entry) -> None:
+    """Log it where a call cost more than was held for it."""
+    if entry.overage_nanousd:
+        logger.warning(
+            "a call of agent %r to %r cost more than was reserved for it (entry %s): the bound was too low; "
+            "booked in full",
+            entry.subject.agent.name,
+            entry.model,
+            entry.id,
+        )
