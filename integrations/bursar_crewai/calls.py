@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from bursar.usage import Usage
     from bursar_crewai.identity import Place
 
+_FUNCTIONS: Final = 3
+"""Where `BaseLLM.call` takes the tools that it may run."""
+
 current_call: Final[ContextVar[Call | None]] = ContextVar("bursar_crewai_call", default=None)
 """The call that an LLM is making in this context: what it calls of its own methods is paid."""
 
@@ -47,7 +50,7 @@ def paid(plain: Any, llm: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     with call.serving() as twin:
         try:
             with _AtWork(call, twin):
-                answer = plain(twin, **call.arguments)
+                answer = plain(twin, *_outside(args), **_outside(kwargs))
         except BaseException as error:
             call.failed(error)
             raise
@@ -67,7 +70,7 @@ async def apaid(plain: Any, llm: Any, args: tuple[Any, ...], kwargs: dict[str, A
     with call.serving() as twin:
         try:
             with _AtWork(call, twin):
-                answer = await plain(twin, **call.arguments)
+                answer = await plain(twin, *_outside(args), **_outside(kwargs))
         except BaseException as error:
             call.failed(error)
             raise
@@ -87,7 +90,7 @@ class Call:
     Follows one call.
 
     Attributes:
-        arguments: What the LLM is called with, each by its name.
+        arguments: What the LLM is called with, each by the name that CrewAI has for it.
 
         twin: The LLM that makes it.
 
@@ -210,12 +213,25 @@ def _call_of(llm: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_asyn
     if not payers:
         return None
     dropped.do_all()
-    if functions := arguments.get("available_functions"):
-        arguments["available_functions"] = {name: _outside(function) for name, function in functions.items()}
     return Call(llm, arguments, place, payers, is_async=is_async)
 
 
-def _outside(function: Callable[..., Any]) -> Callable[..., Any]:
+def _outside(given: Any) -> Any:
+    """Return arguments of a call as they were, but for the tools that it may run, each by its name, in the middle."""
+    if isinstance(given, dict):
+        return {
+            name: _tools(value) if name == "available_functions" else value for name, value in given.items()
+        }
+    return [_tools(value) if index == _FUNCTIONS else value for index, value in enumerate(given)]
+
+
+def _tools(functions: Any) -> Any:
+    if not isinstance(functions, dict):
+        return functions
+    return {name: _as_call_of_its_own(function) for name, function in functions.items()}
+
+
+def _as_call_of_its_own(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a tool that CrewAI runs in the middle of a call: what it asks of an LLM is a call of its own."""
 
     @functools.wraps(function)

@@ -352,6 +352,23 @@ def test_llm_within_an_llm(store: MemoryStore) -> None:
     assert run.calls == 1
 
 
+def test_arguments_are_passed_as_they_are(store: MemoryStore) -> None:
+    """An LLM of the user's own may call its arguments what it likes; a tool that it runs is no part of its call."""
+
+    class Own(BaseLLM):
+        def call(
+            self, prompt: Any, tools: Any = None, callbacks: Any = None, functions: Any = None, **_: Any
+        ) -> Any:
+            return f"{prompt}: {functions['ask']()}" if functions else str(prompt)
+
+    llm = Own(model="gpt-4o-mini", max_tokens=20)
+    with Budget(5, store=store).run("job") as run:
+        said = llm.call("hello", None, None, {"ask": lambda: llm.call("inner")})
+
+    assert said == "hello: inner"
+    assert run.calls == 2
+
+
 def test_guarded_client_below(sim: Simulator, store: MemoryStore) -> None:
     """A guarded SDK client below does not count twice."""
     llm = openai_llm(sim)
