@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Final, TypeGuard
 
 Json = Mapping[str, object]
 """A JSON object, as a client library hands it over or as it arrived."""
+
+_PLAIN: Final = frozenset({NoneType, str, int, float, bool})
+"""Kinds of value that hold no others."""
 
 _NOTHING: Final[Json] = MappingProxyType({})
 
 
 def is_mapping(value: object) -> TypeGuard[Json]:
     """Whether *value* is a JSON object."""
-    # Nearly always a dict, for which asking its type is ten times quicker than asking the abstract class.
-    return type(value) is dict or isinstance(value, Mapping)
+    # Nearly always a dict or nothing, for which asking its type is ten times quicker than asking the abstract class.
+    kind = type(value)
+    return kind is dict or (kind not in _PLAIN and isinstance(value, Mapping))
 
 
 def is_array(value: object) -> TypeGuard[Sequence[object]]:
     """Whether *value* is a JSON array."""
-    return type(value) is list or isinstance(value, tuple | list)
+    kind = type(value)
+    return kind is list or (kind not in _PLAIN and isinstance(value, (tuple, list)))
 
 
 def object_at(body: Json, key: str) -> Json:
