@@ -99,11 +99,6 @@ def _source(price: Price, usage: Usage, tier: str | None) -> Source:
     return "priced" if is_certain else "estimated"
 
 
-def describe(price: Price) -> str:
-    """Return the row and the version of the data, as the ledger keeps them."""
-    return price.provenance()
-
-
 def _bill_parts(
     receipt: Receipt, provider: str, served: str, price: Price | None, at: datetime | None
 ) -> Bill:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from autogen_core.models import CreateResult, RequestUsage
 
 from bursar.dropped import dropped
 from bursar.errors import BudgetExceeded
+from bursar.meter.around import AtWork
 from bursar.meter.failures import failure_of
-from bursar.scope import current_agent, current_meter, current_run, leave
 from bursar.wire import Receipt
 from bursar_autogen.exhaustion import note_answered, note_held, note_refused
 from bursar_autogen.usage import WatchedMeter, output_tokens, settle, tell_usage, text_of
@@ -129,7 +129,7 @@ class Call:
         """Send it, and return the answer."""
         arguments = self._fitted()
         try:
-            with _AtWork(self):
+            with self._at_work():
                 self._sending()
                 result = await self.serving.client.create(self._request.messages, **arguments)
         except BaseException as error:
@@ -148,12 +148,12 @@ class Call:
         result: CreateResult | None = None
         stream: Any = None
         try:
-            with _AtWork(self):
+            with self._at_work():
                 self._sending()
                 stream = aiter(self.serving.client.create_stream(self._request.messages, **arguments))
             while True:
                 try:
-                    with _AtWork(self):
+                    with self._at_work():
                         piece = await anext(stream)
                 except StopAsyncIteration:
                     break
@@ -168,13 +168,16 @@ class Call:
             raise
         finally:
             if stream is not None and result is None:
-                with _AtWork(self):
+                with self._at_work():
                     await stream.aclose()
         if result is None:
             self.meter.abort(Receipt(), self._output_tokens(), reason="no result")
             return
         self.answered(result)
         yield result
+
+    def _at_work(self) -> AtWork:
+        return AtWork(self.meter, (current_call, self))
 
     def answered(self, result: CreateResult) -> None:
         """Book what an answer cost: nothing, where a cache gave it."""
@@ -261,32 +264,6 @@ class Call:
             )
             extra.update({key: lowered[key] for key in _LIMITS if lowered.get(key) != body.get(key)})
         return {**request.arguments, "extra_create_args": extra}
-
-
-class _AtWork:
-    """Lets what is called below know that it is paid for, by what call, run and agent."""
-
-    __slots__ = ("_before", "_call")
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-
-    def __enter__(self) -> None:
-        call = self._call
-        self._before: tuple[Token[Any], ...] = (current_call.set(call), current_meter.set(call.meter))
-        if call.serving.is_watched:
-            # What the SDK is asked besides this call, by the same client, is booked beside it.
-            plan = call.meter.plan
-            self._before += (current_run.set(plan.run), current_agent.set(plan.agent.name))
-
-    def __exit__(self, *_: object) -> None:
-        meter = self._call.meter
-        values = (self._call, meter, meter.plan.run, meter.plan.agent.name)
-        for variable, before, value in zip(_VARIABLES, self._before, values, strict=False):
-            leave(variable, before, value)
-
-
-_VARIABLES: Final[tuple[ContextVar[Any], ...]] = (current_call, current_meter, current_run, current_agent)
 
 
 def _with_usage(inner: Inner, extra: dict[str, Any]) -> dict[str, Any]:

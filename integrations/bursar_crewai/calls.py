@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import functools
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from bursar.dropped import dropped
 from bursar.errors import BudgetExceeded
 from bursar.meter import Meter, Observer, plan_request
+from bursar.meter.around import AtWork, outer_meter
 from bursar.meter.failures import failure_of
-from bursar.scope import current_agent, current_meter, current_run, leave
+from bursar.scope import current_meter
 from bursar.usage import sum_of
 from bursar.wire import Receipt
 from bursar_crewai.clones import guarded_client, serving
@@ -49,7 +50,7 @@ def paid(plain: Any, llm: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         return call.refused(exceeded)
     with call.serving() as twin:
         try:
-            with _AtWork(call, twin):
+            with call.at_work(twin):
                 answer = plain(twin, *_outside(args), **_outside(kwargs))
         except BaseException as error:
             call.failed(error)
@@ -69,7 +70,7 @@ async def apaid(plain: Any, llm: Any, args: tuple[Any, ...], kwargs: dict[str, A
         return call.refused(exceeded)
     with call.serving() as twin:
         try:
-            with _AtWork(call, twin):
+            with call.at_work(twin):
                 answer = await plain(twin, *_outside(args), **_outside(kwargs))
         except BaseException as error:
             call.failed(error)
@@ -108,8 +109,7 @@ class Call:
         self._is_async = is_async
         self._request = request_of(llm, arguments)
         self._client = guarded_client(llm, is_async=is_async)
-        around = current_meter.get()
-        outer = None if around is None else around.inner()
+        outer = outer_meter()
         self.meter: Meter | Observer = Meter(self._plan(payers)) if outer is None else Observer(outer)
 
     def _plan(self, payers: list[RootedPayer]) -> Any:
@@ -143,6 +143,11 @@ class Call:
         if self._client is None:
             self.meter.dispatch()
         return serving(self._llm, self._client, is_async=self._is_async, model=model, limit=limit)
+
+    def at_work(self, twin: Any) -> AtWork:
+        """Return the block in which *twin* makes the call."""
+        self.twin = twin
+        return AtWork(self.meter, (current_call, self))
 
     def refused(self, exceeded: BudgetExceeded) -> Any:
         """
@@ -249,31 +254,3 @@ def _as_call_of_its_own(function: Callable[..., Any]) -> Callable[..., Any]:
 def _is_structured(task: Any) -> bool:
     names = ("output_pydantic", "output_json", "response_model")
     return any(getattr(task, name, None) is not None for name in names)
-
-
-class _AtWork:
-    """Lets what is called below know that it is paid for, and by what call, run and agent."""
-
-    __slots__ = ("_before", "_call")
-
-    def __init__(self, call: Call, twin: Any) -> None:
-        call.twin = twin
-        self._call = call
-
-    def __enter__(self) -> None:
-        values = self._values()
-        self._before: tuple[Token[Any], ...] = tuple(
-            variable.set(value) for variable, value in zip(_VARIABLES, values, strict=True)
-        )
-
-    def __exit__(self, *_: object) -> None:
-        for variable, before, value in zip(_VARIABLES, self._before, self._values(), strict=True):
-            leave(variable, before, value)
-
-    def _values(self) -> tuple[Any, ...]:
-        call = self._call
-        plan = call.meter.plan
-        return call, call.meter, plan.run, plan.agent.name
-
-
-_VARIABLES: Final[tuple[ContextVar[Any], ...]] = (current_call, current_meter, current_run, current_agent)

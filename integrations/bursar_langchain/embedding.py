@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bursar.meter import Meter, Observer, plan_request
+from bursar.meter.around import outer_meter
 from bursar.meter.failures import failure_of
 from bursar.scope import current_meter
 from bursar.wire import OPENAI_EMBEDDINGS, Receipt
@@ -97,8 +98,7 @@ class _GuardedEmbeddings(Model):
 @contextmanager
 def _paid(model: Any, texts: list[str], *, is_async: bool) -> Generator[Meter | Observer]:
     """Follow one call from before its hold to its end."""
-    around = current_meter.get()
-    outer = None if around is None else around.inner()
+    outer = outer_meter()
     meter: Meter | Observer = _meter(model, texts, is_async=is_async) if outer is None else Observer(outer)
     token = current_meter.set(meter) if isinstance(meter, Meter) else None
     try:

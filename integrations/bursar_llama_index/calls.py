@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from bursar.meter import Meter, Observer, plan_request
+from bursar.meter.around import AtWork, outer_meter
 from bursar.meter.failures import failure_of
-from bursar.scope import current_agent, current_meter, current_run, leave
 from bursar.wire import Receipt
 from bursar_llama_index.usage import receipt_of, text_of, tokens_in
 
@@ -60,8 +60,7 @@ class ModelCall:
         self.model = model
         self.request = request
         self.is_seen_below = is_seen_below
-        around = current_meter.get()
-        outer = None if around is None else around.inner()
+        outer = outer_meter()
         self.meter: Meter | Observer
         if outer is not None:
             self.meter = Observer(outer)
@@ -96,6 +95,10 @@ class ModelCall:
         """The output tokens that the call was lowered to, or None."""
         held = self.meter.held if isinstance(self.meter, Meter) else None
         return None if held is None else held.output_limit
+
+    def at_work(self) -> AtWork:
+        """Return a block in which the model does something for it."""
+        return AtWork(self.meter, (AT_WORK, (*AT_WORK.get(), id(self.model))))
 
     def sending(self) -> None:
         """Mark that the request may go out from now on, where no client below says when it does."""
@@ -165,33 +168,6 @@ class ModelCall:
 
     def _tokens(self, texts: list[str]) -> int:
         return tokens_in(self.meter.plan.ask.model, texts)
-
-
-class AtWork:
-    """Lets what is called below know that it is paid for, and by what call, run and agent."""
-
-    __slots__ = ("_before", "_call")
-
-    def __init__(self, call: ModelCall) -> None:
-        self._call = call
-
-    def __enter__(self) -> None:
-        values = self._values()
-        self._before: tuple[Token[Any], ...] = tuple(
-            variable.set(value) for variable, value in zip(_VARIABLES, values, strict=True)
-        )
-
-    def __exit__(self, *_: object) -> None:
-        for variable, before, value in zip(_VARIABLES, self._before, self._values(), strict=True):
-            leave(variable, before, value)
-
-    def _values(self) -> tuple[Any, ...]:
-        call = self._call
-        plan = call.meter.plan
-        return (*AT_WORK.get(), id(call.model)), call.meter, plan.run, plan.agent.name
-
-
-_VARIABLES: Final[tuple[ContextVar[Any], ...]] = (AT_WORK, current_meter, current_run, current_agent)
 
 
 def _plan(

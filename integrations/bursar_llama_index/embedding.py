@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bursar.dropped import dropped
-from bursar_llama_index.calls import AtWork, ModelCall, is_at_work
+from bursar_llama_index.calls import ModelCall, is_at_work
 from bursar_llama_index.identity import FRAMES
 from bursar_llama_index.llm import payers_beside
 from bursar_llama_index.request import embedding_request
@@ -50,7 +50,7 @@ def _embedded(model: Any, send: Callable[[], Any], texts: list[str]) -> Any:
     call = _call_of(model, texts, is_async=False)
     call.meter.reserve()
     try:
-        with AtWork(call):
+        with call.at_work():
             call.sending()
             vectors = send()
     except BaseException as error:
@@ -66,7 +66,7 @@ async def _aembedded(model: Any, send: Callable[[], Any], texts: list[str]) -> A
     call = _call_of(model, texts, is_async=True)
     await call.meter.areserve()
     try:
-        with AtWork(call):
+        with call.at_work():
             call.sending()
             vectors = await send()
     except BaseException as error:

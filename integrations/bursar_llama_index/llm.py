@@ -13,7 +13,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, Completi
 
 from bursar.dropped import dropped
 from bursar.errors import BudgetExceeded
-from bursar_llama_index.calls import AtWork, ModelCall, is_at_work
+from bursar_llama_index.calls import ModelCall, is_at_work
 from bursar_llama_index.identity import FRAMES
 from bursar_llama_index.payers import LlamaIndexPayer
 from bursar_llama_index.request import request_of
@@ -92,7 +92,7 @@ def _whole(model: Any, name: str, prompt: Any, args: Any, kwargs: Any) -> Any:
         return _stopped(call, name, exceeded)
     send = _serving(call, name, kwargs)
     try:
-        with AtWork(call):
+        with call.at_work():
             call.sending()
             answer = send(prompt, *args)
     except BaseException as error:
@@ -110,7 +110,7 @@ async def _awhole(model: Any, name: str, prompt: Any, args: Any, kwargs: Any) ->
         return _stopped(call, name, exceeded)
     send = _serving(call, name, kwargs)
     try:
-        with AtWork(call):
+        with call.at_work():
             call.sending()
             answer = await send(prompt, *args)
     except BaseException as error:
@@ -128,7 +128,7 @@ def _streamed(model: Any, name: str, prompt: Any, args: Any, kwargs: Any) -> Any
         return _one(_stopped(call, name, exceeded))
     send = _serving(call, name, kwargs)
     try:
-        with AtWork(call):
+        with call.at_work():
             call.sending()
             parts = iter(send(prompt, *args))
     except BaseException as error:
@@ -145,7 +145,7 @@ async def _astreamed(model: Any, name: str, prompt: Any, args: Any, kwargs: Any)
         return _aone(_stopped(call, name, exceeded))
     send = _serving(call, name, kwargs)
     try:
-        with AtWork(call):
+        with call.at_work():
             call.sending()
             parts = aiter(await send(prompt, *args))
     except BaseException as error:

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Generator
 from typing import TYPE_CHECKING, Any
 
 from bursar.dropped import dropped
-from bursar_llama_index.calls import AtWork
 
 if TYPE_CHECKING:
     from bursar_llama_index.calls import ModelCall
@@ -34,7 +33,7 @@ class PaidStream(Generator[Any, Any, None]):
         if self._is_over:
             raise StopIteration
         try:
-            with AtWork(call):
+            with call.at_work():
                 part = next(self._parts) if value is None else self._parts.send(value)
         except StopIteration:
             self._is_over = True
@@ -54,7 +53,7 @@ class PaidStream(Generator[Any, Any, None]):
         if self._is_over:
             raise error
         try:
-            with AtWork(self._call):
+            with self._call.at_work():
                 part = self._parts.throw(error)
         except BaseException as raised:
             self._is_over = True
@@ -72,7 +71,7 @@ class PaidStream(Generator[Any, Any, None]):
             return
         self._is_over = True
         try:
-            with AtWork(self._call):
+            with self._call.at_work():
                 close = getattr(self._parts, "close", None)
                 if close is not None:
                     close()
@@ -103,7 +102,7 @@ class PaidAsyncStream(AsyncGenerator[Any, Any]):
         if self._is_over:
             raise StopAsyncIteration
         try:
-            with AtWork(call):
+            with call.at_work():
                 part = await (anext(self._parts) if value is None else self._parts.asend(value))
         except StopAsyncIteration:
             self._is_over = True
@@ -123,7 +122,7 @@ class PaidAsyncStream(AsyncGenerator[Any, Any]):
         if self._is_over:
             raise error
         try:
-            with AtWork(self._call):
+            with self._call.at_work():
                 part = await self._parts.athrow(error)
         except BaseException as raised:
             self._is_over = True
@@ -141,7 +140,7 @@ class PaidAsyncStream(AsyncGenerator[Any, Any]):
             return
         self._is_over = True
         try:
-            with AtWork(self._call):
+            with self._call.at_work():
                 close = getattr(self._parts, "aclose", None)
                 if close is not None:
                     await close()

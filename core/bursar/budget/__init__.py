@@ -21,6 +21,7 @@ from bursar.budget.arguments import (
     parse_store,
 )
 from bursar.budget.declared import Declared, Scope
+from bursar.budget.misnamed import Misnamed
 from bursar.errors import UnknownAgent
 from bursar.ids import new_id
 from bursar.ledger.report import Report
@@ -143,6 +144,7 @@ class Budget:
         self._store = parse_store(store)
         self._lock = threading.RLock()
         self._declared = Declared()
+        self._misnamed = Misnamed()
         self._standing: Run | None = None
         # Tells the account of a budget without a name from that of another one in the same run.
         self._id = new_id()[-22:-16]
@@ -294,6 +296,8 @@ class Budget:
             name = f'agent "{agent}" in {scope.label}' if scope.label else f'agent "{agent}"'
             limits = self._declared.limits_of(agent_key, self.agent_limits(agent, whole))
             chain.append(Link(_account(agent_key, name, limits, policy), policy, self))
+        elif self._agents:
+            self._misnamed.look_at(agent, self._agents)
         account = _account(scope.key, scope.label or f'agent "{agent}"', whole, self.policy)
         chain.append(Link(account, self.policy, self))
         self._declared.note(run, scope, agent_key, agent, at_s=at_s)

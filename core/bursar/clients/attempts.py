@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bursar.dropped import dropped
 from bursar.meter import Meter, Observer
-from bursar.scope import current_meter
+from bursar.meter.around import outer_meter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +30,7 @@ class Attempts:
     def __init__(self, plan: Callable[[], Plan]) -> None:
         self.failure: tuple[bool, str] | None = None
         self._sent = 0
-        around = current_meter.get()
-        outer = None if around is None else around.inner()
+        outer = outer_meter()
         self.meter: Meter | Observer
         if outer is not None:
             self.meter = Observer(outer)

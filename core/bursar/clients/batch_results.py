@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from bursar.account import Amounts
-from bursar.billing import bill, describe
+from bursar.billing import bill
 from bursar.entry import Entry, Subject
 from bursar.ids import new_id
 from bursar.prices import find_price
@@ -65,7 +65,7 @@ def book_results(booking: Booking, provider: str, batch_id: str, receipts: tuple
         entry = Entry(hold_id, subject, "ok", source, 1, model, known, held_nanousd, usage)
         entry = entry._replace(overage_nanousd=over_nanousd, reason=_results(batch_id))
         price = find_price(provider, bills[0].model)
-        entry = entry._replace(price="" if price is None else f"{describe(price)} batch")
+        entry = entry._replace(price="" if price is None else f"{price.provenance()} batch")
         if note is None:
             store.record(entry, booking.chain.accounts)
         else:

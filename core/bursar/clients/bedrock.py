@@ -100,7 +100,7 @@ class _GuardedClient(Base):
             answer = super()._make_api_call(operation_name, fitted)
         except BudgetExceeded as exceeded:
             return call.stopped(exceeded)
-        except BaseException as error:
+        except BaseException as error:  # Booked, and raised again.
             call.failed(*_failure_of(error))
             raise
         finally:
@@ -279,7 +279,7 @@ class _Events:
             for event in self._plain:
                 self._note(event)
                 yield event
-        except BaseException as error:
+        except BaseException as error:  # Booked, and raised again.
             # Python ends a dropped generator so; to us it is the caller who left.
             self._end("closed" if isinstance(error, GeneratorExit) else type(error).__name__)
             raise

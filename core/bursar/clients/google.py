@@ -136,7 +136,7 @@ class _GuardedApiClient(ApiClient):
             response = super()._request(fitted, http_options, stream)
         except BudgetExceeded as exceeded:
             return call.stopped(exceeded)
-        except BaseException as error:
+        except BaseException as error:  # Booked, and raised again.
             call.raised(error)
             raise
         finally:
@@ -149,7 +149,7 @@ class _GuardedApiClient(ApiClient):
             call.sending()
         try:
             return super()._request_once(http_request, stream)
-        except Exception as error:
+        except Exception as error:  # Booked, and raised again.
             if call is not None:
                 call.failure = _failure_of(error)
             raise
@@ -164,7 +164,7 @@ class _GuardedApiClient(ApiClient):
             response = await super()._async_request(fitted, http_options, stream)
         except BudgetExceeded as exceeded:
             return call.stopped(exceeded)
-        except BaseException as error:
+        except BaseException as error:  # Booked, and raised again.
             call.raised(error)
             raise
         finally:
@@ -177,7 +177,7 @@ class _GuardedApiClient(ApiClient):
             await call.asending()
         try:
             return await super()._async_request_once(http_request, stream)
-        except Exception as error:
+        except Exception as error:  # Booked, and raised again.
             if call is not None:
                 call.failure = _failure_of(error)
             raise

@@ -137,7 +137,7 @@ class _SyncGuard(_Guard):
             fitted = call.reserve()
             try:
                 answer = super().request(cast_to, fitted, stream=stream, stream_cls=stream_cls)
-            except Exception as error:
+            except Exception as error:  # Raised again, unless it is for the usage that was asked for.
                 if (plain := call.without_usage(error)) is None:
                     raise
                 answer = super().request(cast_to, plain, stream=stream, stream_cls=stream_cls)
@@ -156,7 +156,7 @@ class _SyncGuard(_Guard):
                 stream=stream,
                 stream_cls=stream_cls,
             )
-        except BaseException as error:
+        except BaseException as error:  # Booked, and raised again.
             if call is not None:
                 call.raised(error)
             raise
@@ -194,7 +194,7 @@ class _AsyncGuard(_Guard):
             fitted = await call.areserve()
             try:
                 answer = await super().request(cast_to, fitted, stream=stream, stream_cls=stream_cls)
-            except Exception as error:
+            except Exception as error:  # Raised again, unless it is for the usage that was asked for.
                 if (plain := call.without_usage(error)) is None:
                     raise
                 answer = await super().request(cast_to, plain, stream=stream, stream_cls=stream_cls)
@@ -213,7 +213,7 @@ class _AsyncGuard(_Guard):
                 stream=stream,
                 stream_cls=stream_cls,
             )
-        except BaseException as error:
+        except BaseException as error:  # Booked, and raised again.
             if call is not None:
                 call.raised(error)
             raise

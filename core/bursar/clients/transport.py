@@ -138,7 +138,7 @@ class _SyncPassing(_Passing):
             for chunk in chunks:
                 if out := self._reader.feed(chunk):
                     yield out
-        except BaseException as error:
+        except BaseException as error:  # Booked, and raised again.
             self._reader.cut(error)
             raise
         if rest := self._reader.end():
@@ -174,7 +174,7 @@ class _AsyncPassing(_Passing):
             async for chunk in chunks:
                 if out := self._reader.feed(chunk):
                     yield out
-        except BaseException as error:
+        except BaseException as error:  # Booked, and raised again.
             self._reader.cut(error)
             raise
         if rest := self._reader.end():

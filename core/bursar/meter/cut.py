@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bursar.billing import Bill, bill_time, describe
+from bursar.billing import Bill, bill_time
 from bursar.usage import Usage
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def bound_bill(held: Held, model: str, usage: Usage) -> Bill:
     price = held.bound.price
     if price is None:
         return Bill(None, "unknown", model, usage)
-    return Bill(held.amounts.nanousd, "bound", model, usage, describe(price))
+    return Bill(held.amounts.nanousd, "bound", model, usage, price.provenance())
 
 
 def seen_bill(plan: Plan, held: Held, receipt: Receipt, output_tokens: int, *, duration_ms: int = 0) -> Bill:
@@ -55,4 +55,4 @@ def _seen(plan: Plan, held: Held, receipt: Receipt, output_tokens: int) -> Bill:
     if price is None:
         return Bill(None, "unknown", bound.model, usage)
     cost = min(bound.nanousd_of(input_tokens, output_tokens), held.amounts.nanousd)
-    return Bill(cost, "estimated", receipt.model or bound.model, usage, describe(price))
+    return Bill(cost, "estimated", receipt.model or bound.model, usage, price.provenance())

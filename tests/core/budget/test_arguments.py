@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 guard: Callable[..., Any] = bursar.guard
 """Typed loosely: the SDKs' overloads lose the thread on unpacked options."""
+
+ASK: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 100}
 
 
 def takes_nothing() -> None:
@@ -209,3 +212,20 @@ def test_an_unknown_role_is_told_with_the_known_ones(desk: Desk) -> None:
         guard(desk.openai(), agent="plannr")
 
     assert 0 == desk.sim.arrived
+
+
+def test_a_misspelt_allotment_is_told_once(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """A framework names its agents only when they call: one whose allotment is under a name like it is told of."""
+    budget = Budget("$1", agents={"Reseacher": "50%", "writer": "50%"}, store=desk.store)
+    client = guard(desk.openai())
+
+    with caplog.at_level(logging.WARNING, "bursar"):
+        for name in ("Researcher", "Writer", "planner", "writer", "Researcher"):
+            with budget.run("doc"), bursar.agent(name):
+                client.chat.completions.create(**ASK)
+
+    said = [record.getMessage() for record in caplog.records]
+    assert 2 == len(said)
+    assert 'agent "Researcher" has no allotment' in said[0]
+    assert 'its budget names "Reseacher"' in said[0]
+    assert 'its budget names "writer"' in said[1]

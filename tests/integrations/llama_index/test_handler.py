@@ -11,7 +11,7 @@ from typing import Any
 
 import openai
 import pytest
-from llama_index.core import Settings
+from llama_index.core import Document, Settings, SummaryIndex
 from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.embeddings.mock_embed_model import MockEmbedding
@@ -348,6 +348,24 @@ class TestSettings:
 
         assert 6 == sim.arrived
         assert not any(handler is SPANS for handler in get_dispatcher().span_handlers)
+
+    @pytest.mark.parametrize("is_stream", [False, True])
+    @pytest.mark.parametrize("has_manager", [False, True])
+    def test_query_engine(
+        self, sim: Simulator, store: MemoryStore, *, has_manager: bool, is_stream: bool
+    ) -> None:
+        """A query engine gives its LLM the manager of `Settings`, whichever that is by then: all is paid."""
+        install(Budget(5, store=store))
+        llm = openai_llm(sim, **({"callback_manager": CallbackManager([])} if has_manager else {}))
+        index = SummaryIndex.from_documents([Document(text="Paris")])
+        engine = index.as_query_engine(llm=llm, streaming=is_stream)
+        str(engine.query("where?"))
+        Settings.callback_manager = CallbackManager([])
+        for _ in range(2):
+            str(index.as_query_engine(llm=llm, streaming=is_stream).query("where?"))
+        str(engine.query("where?"))
+
+        assert len(all_entries(store)) == 4 == sim.arrived
 
     def test_agents(self, store: MemoryStore) -> None:
         """What an agent calls is booked to it, in LlamaIndex's run."""
