@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from bursar.prices import find_price
@@ -70,7 +69,7 @@ def bill(
 
 def bill_time(price: Price, usage: Usage, duration_ms: int, *, model: str) -> Bill:
     """Return what a call of *duration_ms* comes to at a price by the second; its usage holds the time."""
-    timed = replace(usage, other={**usage.other, CALL_MILLISECONDS: duration_ms})
+    timed = usage._replace(other={**usage.other, CALL_MILLISECONDS: duration_ms})
     return Bill(price.cost_nanousd(timed), "priced", model, timed, price.provenance())
 
 

@@ -13,10 +13,14 @@ from bursar.reservation import Shrink
 from bursar.wire.ask import FREE_SERVER_TOOLS, SERVER_TOOL_UNITS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bursar.prices import Modality, Price
     from bursar.wire import Ask
 
 _ALL: Final[tuple[Modality, ...]] = ("text", "audio", "image", "video")
+_TEXT: Final[tuple[Modality, ...]] = ("text",)
+_ANY_OUTPUT: Final[tuple[Modality, ...]] = ("text", "image")
 _MEDIA: Final = frozenset({"video", "audio", "file", "document", "cached content"})
 OUTPUT_UNKNOWN: Final = 1_000_000
 """Output tokens to assume for a model of which neither the most output nor the context window is known."""
@@ -161,6 +165,8 @@ def _output_tokens(ask: Ask, price: Price | None, provider: str, model: str) -> 
 
 def _rates(ask: Ask, price: Price, provider: str, tokens: int, is_limited: bool) -> tuple[int, int]:
     """Return the most the call costs before its first output token, and the dearest rate of one output token."""
+    if not ask.also_models:
+        return _rates_of(ask, price, tokens, is_limited)
     prices = [price]
     for other in ask.also_models:
         also = known_price(provider, other) if is_limited else find_price(provider, other)
@@ -173,13 +179,13 @@ def _rates_of(ask: Ask, price: Price, tokens: int, is_limited: bool) -> tuple[in
     price = price.list_price or price
     tier, cache_write = ask.tier, ask.cache_write
     # What is billed by the search has no rate for a token, and needs none.  What is not in the body may be a film.
-    kinds: tuple[Modality, ...] = _ALL if _MEDIA.intersection(ask.input_unseen) else ("text",)
-    rates = [
-        price.input_rate_most_pico(tokens, cache_write=cache_write, tier=tier, modality=kind)
-        for kind in kinds
-        if tokens
-    ]
-    text = max(rates, default=0)
+    kinds = _ALL if ask.input_unseen and _MEDIA.intersection(ask.input_unseen) else _TEXT
+    text = 0
+    if tokens:
+        text = max(
+            price.input_rate_most_pico(tokens, cache_write=cache_write, tier=tier, modality=kind)
+            for kind in kinds
+        )
     fixed = tokens * text + (price.fee_pico("requests", tier=tier) or 0)
     if ask.image_tokens_most:
         rate = price.input_rate_most_pico(tokens, cache_write=cache_write, tier=tier, modality="image")
@@ -192,16 +198,22 @@ def _rates_of(ask: Ask, price: Price, tokens: int, is_limited: bool) -> tuple[in
         output = max(
             price.output_rate_most_pico(tokens, tier=tier, modality=kind) for kind in _output_kinds(ask)
         )
-    fixed += ask.extra_output_tokens * output + (price.pieces_pico(ask.pieces, tier=tier) or 0)
-    return fixed + _tool_fees(ask, price, is_limited), output
+    fixed += ask.extra_output_tokens * output
+    if ask.pieces:
+        fixed += price.pieces_pico(ask.pieces, tier=tier) or 0
+    if ask.server_tools:
+        fixed += _tool_fees(ask, price, is_limited)
+    return fixed, output
 
 
-def _output_kinds(ask: Ask) -> list[Modality]:
+def _output_kinds(ask: Ask) -> Sequence[Modality]:
     """Return what the answer may be made of: audio only where it is asked for, pictures unless others are."""
+    if not ask.modalities:
+        return _ANY_OUTPUT
     kinds: list[Modality] = ["text"]
     if ask.asks_audio_output:
         kinds.append("audio")
-    if not ask.modalities or "image" in ask.modalities:
+    if "image" in ask.modalities:
         kinds.append("image")
     return kinds
 

@@ -6,7 +6,7 @@ It is what a guarded client books after a call, for a response that was recorded
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Final
 
@@ -107,7 +107,7 @@ def cost_of(
         usage = _estimate(endpoint, ask, asked, receipt, events or [body])
         if usage is not None:
             served_in = receipt.tier or tier or ask.tier
-            seen = replace(receipt, usage=usage, tier=served_in)
+            seen = receipt._replace(usage=usage, tier=served_in)
             known = bill(seen, provider=provider, model=model, at=instant)
             if known.nanousd is not None:
                 known = known._replace(source="estimated")

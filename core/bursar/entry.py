@@ -21,8 +21,7 @@ How a cost is known: `stated` by the provider, `priced` from reported usage, `es
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Agent:
+class Agent(NamedTuple):
     """
     Who spends.
 
@@ -39,8 +38,7 @@ class Agent:
     framework: str = "guard"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Subject(NamedTuple):
     """
     What a call is and who makes it; the same for all its attempts.
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
-from types import MappingProxyType
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from bursar.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bursar.account import Account
     from bursar.budget import Budget
-    from bursar.policy import Policy
+
+_NO_RULES: Final = Policy()
 
 
 class Link(NamedTuple):
@@ -30,9 +34,10 @@ A call that read a limit before it was raised must not declare what it read afte
 """
 
 
-class PayChain(NamedTuple):
+@dataclass(frozen=True)
+class PayChain:
     """
-    The accounts that an agent pays from, from the agent outwards.
+    The accounts that an agent pays from, from the agent outwards; what follows from them is worked out once.
 
     Attributes:
         policies: The rules that hold for each account, by its key.
@@ -45,19 +50,42 @@ class PayChain(NamedTuple):
     accounts: tuple[Account, ...]
     policies: dict[str, Policy]
     ends_s: float | None
-    budgets: Mapping[str, Budget] = MappingProxyType({})
+    budgets: Mapping[str, Budget]
 
-    @property
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The accounts' keys."""
+        return tuple(account.key for account in self.accounts)
+
+    @cached_property
+    def ladders(self) -> dict[str, tuple[str, ...]]:
+        """The models that stand in for a model, of the innermost account that names any for it."""
+        ladders: dict[str, tuple[str, ...]] = {}
+        for policy in reversed(self.policies.values()):
+            ladders.update(policy.ladder)
+        return ladders
+
+    @cached_property
+    def innermost(self) -> Policy:
+        """The rules of the agent's own account, or no rules for a client that is metered and not limited."""
+        return next(iter(self.policies.values()), _NO_RULES)
+
+    @cached_property
     def fails_open(self) -> bool:
         """Whether calls go through unpaid while the store does not answer: only where every budget says so."""
         return all(policy.fails_open for policy in self.policies.values())
 
-    @property
+    @cached_property
+    def is_limited(self) -> bool:
+        """Whether any account limits what a call may cost, in dollars or in tokens."""
+        return self.limits_money or self.limits_tokens
+
+    @cached_property
     def limits_money(self) -> bool:
         """Whether any account limits dollars, so that a call without a known price must be refused."""
         return any(account.limits.nanousd is not None for account in self.accounts)
 
-    @property
+    @cached_property
     def limits_tokens(self) -> bool:
         """Whether any account limits tokens."""
         return any(account.limits.tokens is not None for account in self.accounts)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(NamedTuple):
     """
     What one call used; parts are included in their totals.
 
@@ -44,7 +42,7 @@ class Usage:
     cache_write_1h_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
-    other: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
+    other: Mapping[str, int] = _NOTHING
 
     @property
     def total_tokens(self) -> int:
@@ -62,8 +60,9 @@ class Usage:
 
     def counts(self) -> dict[str, int]:
         """Return every count that is not zero, by name."""
-        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "other"}
-        return {name: count for name, count in {**named, **self.other}.items() if count}
+        named = self._asdict()
+        rarer = named.pop("other")
+        return {name: count for name, count in {**named, **rarer}.items() if count}
 
 
 def sum_of(usages: Iterable[Usage]) -> Usage:
@@ -71,5 +70,5 @@ def sum_of(usages: Iterable[Usage]) -> Usage:
     total: Counter[str] = Counter()
     for usage in usages:
         total.update(usage.counts())
-    named = {f.name: total.pop(f.name, 0) for f in fields(Usage) if f.name != "other"}
+    named = {name: total.pop(name, 0) for name in Usage._fields if name != "other"}
     return Usage(**named, other=dict(total))

@@ -12,7 +12,7 @@ import asyncio
 import os
 import threading
 import weakref
-from collections import Counter, deque
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from bursar.scope import is_of
@@ -80,7 +80,7 @@ class Waiters:
         # Reentrant, because a stream that is garbage-collected in here settles, and wakes, in this very thread.
         self._lock = threading.RLock()
         self.queues: dict[str, deque[Ticket]] = {}
-        self._holding: Counter[str] = Counter()
+        self._holding: dict[str, int] = {}
         _made.add(self)
 
     def __bool__(self) -> bool:
@@ -89,14 +89,16 @@ class Waiters:
     def note_hold(self, owner: str) -> None:
         """Note that *owner* holds something: it must not stand behind others, who may wait for just that."""
         with self._lock:
-            self._holding[owner] += 1
+            self._holding[owner] = self._holding.get(owner, 0) + 1
 
     def drop_hold(self, owner: str) -> None:
         """Note that *owner* holds one thing less."""
         with self._lock:
-            self._holding[owner] -= 1
-            if self._holding[owner] <= 0:
-                del self._holding[owner]
+            left = self._holding.get(owner, 0) - 1
+            if left > 0:
+                self._holding[owner] = left
+            else:
+                self._holding.pop(owner, None)
 
     def is_holding(self, owner: str) -> bool:
         """Whether *owner* holds anything."""
@@ -147,7 +149,7 @@ class Waiters:
         """Forget who waits and holds: the threads and loops that do stayed in the parent."""
         self._lock = threading.RLock()
         self.queues = {}
-        self._holding = Counter()
+        self._holding = {}
 
 
 def _finish(future: asyncio.Future[None]) -> None:

@@ -155,7 +155,7 @@ class Inner:
     def _provider(self, names: list[str]) -> str:
         sdk_client: Any = getattr(self.bottom, "_client", None)
         if self.is_watched:
-            return sdk_of(sdk_client).provider(sdk_client)
+            return sdk_of(sdk_client).address(sdk_client).provider
         known = next((_PROVIDERS[name] for name in names if name in _PROVIDERS), None)
         return known or self.family or ""
 

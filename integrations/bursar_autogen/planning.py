@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bursar.meter import plan_request
+from bursar.meter import plan_request, takes_limit
 from bursar_autogen.call import Request
 from bursar_autogen.identity import agent_of
 from bursar_autogen.request import body_of, can_do
@@ -89,14 +88,12 @@ class Planner:
             **booking._asdict(),
             provider=inner.provider,
             can_downgrade=bool(steps),
-            can_shrink=lambda tokens: (
-                endpoint.with_output_limit(body, tokens, model=model, host=inner.host) is not None
-            ),
+            can_shrink=takes_limit(endpoint, body, host=inner.host),
             is_async=True,
         )
         request = Request(inner, endpoint, model, body, wanted.messages, wanted.arguments, self._fallback)
         if steps and self._fallback:
-            plan = replace(plan, ask_again=partial(self._ask_again, wanted, plan))
+            plan = plan._replace(ask_again=partial(self._ask_again, wanted, plan))
         return plan, request
 
     def _booking(self, asker: Asker) -> Booking:

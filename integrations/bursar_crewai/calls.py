@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bursar.dropped import dropped
 from bursar.errors import BudgetExceeded
-from bursar.meter import Meter, Observer, plan_request
+from bursar.meter import Meter, Observer, plan_request, takes_limit
 from bursar.meter.around import AtWork, outer_meter
 from bursar.meter.failures import failure_of
 from bursar.scope import current_meter
@@ -120,18 +120,13 @@ class Call:
             request.body,
             **booking._asdict(),
             provider=request.provider,
-            can_shrink=self._can_shrink,
+            can_shrink=_limit_of(self._llm)
+            if self._client is None
+            else takes_limit(request.endpoint, request.body),
             is_sent_at_once=self._client is None,
             is_async=self._is_async,
             is_fitted_below=self._client is not None,
         )
-
-    def _can_shrink(self, tokens: int) -> bool:
-        if self._client is None:
-            return bool(limit_fields(self._llm))
-        body = self._request.body
-        model = str(body["model"])
-        return self._request.endpoint.with_output_limit(body, tokens, model=model, host="") is not None
 
     def serving(self) -> Any:
         """Return the context of the LLM that is called, changed to what was granted."""
@@ -249,6 +244,10 @@ def _as_call_of_its_own(function: Callable[..., Any]) -> Callable[..., Any]:
             current_meter.reset(before[1])
 
     return run
+
+
+def _limit_of(llm: Any) -> Callable[[int], bool]:
+    return lambda _: bool(limit_fields(llm))
 
 
 def _is_structured(task: Any) -> bool:

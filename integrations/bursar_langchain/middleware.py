@@ -8,7 +8,6 @@ answer in its place.  It reserves the call itself and hands it down to the callb
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from langchain.agents.middleware import AgentMiddleware, hook_config
@@ -19,7 +18,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from bursar.budget.arguments import parse_name
 from bursar.entry import Agent
 from bursar.errors import BudgetExceeded
-from bursar.meter import plan_request
+from bursar.meter import plan_request, takes_limit
 from bursar_langchain.calls import ModelCall
 from bursar_langchain.guarding import with_seen_attempts
 from bursar_langchain.handler import BudgetCallbackHandler
@@ -151,14 +150,11 @@ class BudgetMiddleware(AgentMiddleware[Any, Any]):
             read.body,
             **booking._asdict(),
             provider=read.provider,
-            can_shrink=lambda tokens: (
-                read.endpoint.with_output_limit(read.body, tokens, model=str(read.body["model"]), host="")
-                is not None
-            ),
+            can_shrink=takes_limit(read.endpoint, read.body),
             is_async=is_async,
         )
         # What a chat model adds to its own parameters is seen only when it is called.
-        plan = replace(plan, ask=replace(plan.ask, input_tokens_most=plan.ask.input_tokens_most + _SLACK))
+        plan = plan._replace(ask=plan.ask._replace(input_tokens_most=plan.ask.input_tokens_most + _SLACK))
         return ModelCall(plan, read.endpoint, handlers=[self._handler])
 
 

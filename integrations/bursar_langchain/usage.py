@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bursar.usage import Usage
@@ -40,7 +39,7 @@ def receipt_of(result: LLMResult, endpoint: Endpoint) -> Receipt:
     if is_mapping(stated) and stated:
         raw = endpoint.read_response(_raw(endpoint, stated, model, tier))
         if raw.usage is not None:
-            return replace(raw, finished=True)
+            return raw._replace(finished=True)
     told = getattr(message, "usage_metadata", None)
     if not told:
         return Receipt(model=model, finished=finished)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -199,7 +198,7 @@ def _serving(call: ModelCall, name: str, kwargs: dict[str, Any]) -> Any:
     limit = call.granted_limit
     if serving is not call.model:
         # It is asked for its own model, in its own words.
-        call.meter.plan = replace(call.meter.plan, is_fitted_below=False)
+        call.meter.plan = call.meter.plan._replace(is_fitted_below=False)
         call.is_seen_below = serving.bursar_guarding.is_seen_below
         kwargs = {key: value for key, value in kwargs.items() if key != "model"}
     if limit is not None and (serving is not call.model or not call.is_seen_below):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -34,7 +33,7 @@ class LedgerFacts:
         asked = claim(account())
         store.reserve(asked)
         usage = Usage(
-            **{f.name: n for n, f in enumerate(fields(Usage), 1) if f.name != "other"},
+            **{name: n for n, name in enumerate(Usage._fields, 1) if name != "other"},
             other={"input_audio_tokens": 5, "web_searches": 2},
         )
         about = subject(

@@ -143,7 +143,7 @@ class BatchCreation(GuardedCall):
         del timeout_s
         body = self._body
         if "input_file_id" in body:
-            seen = _memory.input(self._base_url, body["input_file_id"])
+            seen = _memory.input(self._address.text, body["input_file_id"])
             most = seen or _Most(
                 0, 0, (), "its input file was not uploaded by a guarded client of this process"
             )
@@ -183,11 +183,11 @@ class BatchWatch:
     """
 
     has_failure = True
+    is_being_read = False
 
     def __init__(self, client: Any, sdk: Sdk, payer: Payer, options: Any, part: str) -> None:
         self._payer = payer
-        self._provider = sdk.provider(client)
-        self._host = str(client.base_url)
+        self._address = sdk.address(client)
         self._options = options
         self._match = _WATCHED.fullmatch(part)
 
@@ -246,11 +246,11 @@ class BatchWatch:
         if self._match is None:
             self._take_upload(content)
         elif (file_id := self._match["file"]) is not None:
-            batch_id = _memory.batch_of(self._host, file_id)
+            batch_id = _memory.batch_of(self._address.text, file_id)
             if batch_id is not None and holds_results(content):
-                book_results(self._payer.booking(), self._provider, batch_id, read_results(content))
+                book_results(self._payer.booking(), self._address.provider, batch_id, read_results(content))
         elif (batch_id := self._match["message"]) is not None:
-            book_results(self._payer.booking(), self._provider, batch_id, read_results(content))
+            book_results(self._payer.booking(), self._address.provider, batch_id, read_results(content))
         else:
             self._take_batches(content)
 
@@ -261,14 +261,16 @@ class BatchWatch:
                 continue
             given = file_content(file)
             asks = asks_in_file(given) if given is not None else "its input file can be read only once"
-            _memory.keep_input(self._host, str(made.get("id")), _most_of(asks, self._provider))
+            _memory.keep_input(
+                self._address.text, str(made.get("id")), _most_of(asks, self._address.provider)
+            )
 
     def _take_batches(self, content: bytes) -> None:
         body = parse_json(content) or {}
         for batch in (body, *objects_at(body, "data")):
             if batch.get("object") != "batch":
                 continue
-            _memory.keep_files(self._host, batch)
+            _memory.keep_files(self._address.text, batch)
             if batch.get("status") in _OVER and not batch.get("output_file_id"):
                 give_back(self._payer.booking(), str(batch.get("id")), str(batch.get("status")))
 

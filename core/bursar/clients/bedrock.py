@@ -15,7 +15,6 @@ import io
 import json
 import sys
 from contextvars import ContextVar
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -23,7 +22,7 @@ from bursar.clients.attempts import Attempts
 from bursar.clients.unmetered import unmetered_plan
 from bursar.dropped import dropped
 from bursar.errors import BudgetExceeded
-from bursar.meter import plan_request
+from bursar.meter import plan_request, takes_limit
 from bursar.meter.failures import failure_of, failure_of_status
 from bursar.tokens import count_tokens
 from bursar.wire import (
@@ -154,11 +153,11 @@ class BedrockCall(Attempts):
             self._body,
             **booking._asdict(),
             provider="aws",
-            can_shrink=self._can_shrink,
+            can_shrink=takes_limit(self._endpoint, self._body),
             timeout_s=config.read_timeout,
         )
         # Another model may read another body.
-        return replace(plan, can_downgrade=False) if self._is_invoke else plan
+        return plan._replace(can_downgrade=False) if self._is_invoke else plan
 
     def _read_body(self) -> dict[str, Any]:
         model = {"model": str(self._params.get("modelId", ""))}
@@ -176,9 +175,6 @@ class BedrockCall(Attempts):
         except ValueError:
             body = {}
         return {**(body if isinstance(body, dict) else {}), **model}
-
-    def _can_shrink(self, tokens: int) -> bool:
-        return self._lowered(tokens) is not None
 
     def _lowered(self, tokens: int) -> dict[str, Any] | None:
         if self._endpoint is None:

@@ -21,8 +21,8 @@ def body_of(options: Any) -> Mapping[str, Any]:
 
     The files of a multipart body stand beside its fields, each key with a list of `Upload`.
     """
-    uploads = _uploads(options)
     data: Any = options.json_data
+    uploads = _uploads(options) if getattr(options, "files", None) else {}
     if isinstance(data, dict):
         return {**cast("dict[str, Any]", data), **uploads}
     content = data if isinstance(data, bytes) else getattr(options, "content", None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bursar.clients.answer import AnswerReader
@@ -13,7 +12,7 @@ from bursar.clients.timeouts import timeout_of
 from bursar.clients.transport import http_package, read_through
 from bursar.clients.unmetered import never, unmetered_plan
 from bursar.dropped import dropped
-from bursar.meter import Meter, Observer, plan_request
+from bursar.meter import Meter, Observer, plan_request, takes_limit
 from bursar.meter.failures import failure_of, failure_of_status
 from bursar.scope import current_meter
 from bursar.wire import Receipt, Unmetered
@@ -41,6 +40,9 @@ class GuardedCall:
     """
     Follows one call through the SDK.
 
+    Attributes:
+        is_being_read: Whether its answer is read through us, piece by piece, by the caller.
+
     Args:
         found: The endpoint, or why it is not metered.
 
@@ -56,13 +58,12 @@ class GuardedCall:
         linked, options = take_link(options)
         self._options = options
         self._body: Mapping[str, Any] = body_of(options)
-        self._host = str(client.base_url.host)
-        self._base_url = str(client.base_url)
+        self._address = sdk.address(client)
         self._attempts = 0
         self._sent_body = self._body
         self._failure: tuple[bool, str] | None = None
         self._hides_usage = False
-        self._is_being_read = False
+        self.is_being_read = False
         self._is_answered = False
         around = current_meter.get() if linked is None else linked
         outer = None if around is None else around.inner()
@@ -80,7 +81,7 @@ class GuardedCall:
         plan = self._plan(
             found,
             booking,
-            provider=sdk.provider(client),
+            provider=self._address.provider,
             is_async=sdk.is_async,
             timeout_s=timeout_of(client, options),
         )
@@ -105,7 +106,7 @@ class GuardedCall:
             self._body,
             **booking._asdict(),
             provider=found.billed_by(provider),
-            can_shrink=self._can_shrink,
+            can_shrink=takes_limit(found, self._body, host=self._address.host),
             is_async=is_async,
             timeout_s=timeout_s,
         )
@@ -140,11 +141,11 @@ class GuardedCall:
 
     def _start_over(self) -> Meter | Observer:
         """Follow a request that was answered and is sent once more all the same, as a middleware may do."""
-        self._is_answered = self._is_being_read = False
+        self._is_answered = self.is_being_read = False
         if isinstance(self.meter, Meter):
             # It is built already, and can be changed no more.
             ask = self._ask if self.endpoint is None else self.endpoint.read_request(self._sent_body)
-            plan = replace(self.meter.plan, ask=ask, can_downgrade=False, can_shrink=never)
+            plan = self.meter.plan._replace(ask=ask, can_downgrade=False, can_shrink=never)
             self.meter = Meter(plan)
         return self.meter
 
@@ -180,11 +181,11 @@ class GuardedCall:
                 hides_usage=self._hides_usage and is_events,
             )
             read_through(response, reader)
-            self._is_being_read = True
+            self.is_being_read = True
 
     def returned(self) -> None:
         """The SDK gave the call back to the caller: what is neither settled nor being read now never will be."""
-        if not self.meter.is_open or self._is_being_read:
+        if not self.meter.is_open or self.is_being_read:
             return
         if self._attempts or isinstance(self.meter, Observer):
             self.meter.settle(Receipt())
@@ -194,7 +195,7 @@ class GuardedCall:
 
     def raised(self, error: BaseException) -> None:
         """The SDK gave up."""
-        if (self.meter.is_open or isinstance(self.meter, Observer)) and not self._is_being_read:
+        if (self.meter.is_open or isinstance(self.meter, Observer)) and not self.is_being_read:
             is_billed, reason = failure_of(error)
             self.meter.fail(reason, is_billed=is_billed)
 
@@ -220,7 +221,7 @@ class GuardedCall:
         status, said = getattr(error, "status_code", None), str(getattr(error, "body", "") or error)
         if not self._hides_usage or status not in _NOT_UNDERSTOOD or "stream_options" not in said:
             return None
-        _takes_no_usage.add(self._host)
+        _takes_no_usage.add(self._address.host)
         self._hides_usage = False
         self._failure = failure_of_status(status)
         options = self._options.model_copy()
@@ -244,24 +245,16 @@ class GuardedCall:
             body = endpoint.with_model(body, held.bound.model)
         if held is not None and held.output_limit is not None:
             lowered = endpoint.with_output_limit(
-                body, held.output_limit, model=held.bound.model, host=self._host
+                body, held.output_limit, model=held.bound.model, host=self._address.host
             )
             if lowered is None:
                 # It was asked before the hold was taken, with this body or with one that stood for it.
                 msg = f"the output limit of a call to {self._ask.model!r} could not be lowered"
                 raise RuntimeError(msg)
             body = lowered
-        if self._host not in _takes_no_usage:
+        if self._address.host not in _takes_no_usage:
             body, self._hides_usage = endpoint.with_stream_usage(body)
         if body is self._body:
             return self._options
         self._sent_body = body
         return with_body(self._options, body)
-
-    def _can_shrink(self, tokens: int) -> bool:
-        if self.endpoint is None:
-            return False
-        return (
-            self.endpoint.with_output_limit(self._body, tokens, model=self._ask.model, host=self._host)
-            is not None
-        )

@@ -16,6 +16,11 @@ class Followed(Protocol):
         """Whether it is known why the last attempt failed."""
         ...
 
+    @property
+    def is_being_read(self) -> bool:
+        """Whether its answer is read through us, piece by piece, by the caller."""
+        ...
+
     def reserve(self) -> Any:
         """Hold what the call may cost, and return the options to send it with."""
         ...

@@ -14,7 +14,6 @@ import copy
 import json
 import sys
 from contextvars import ContextVar
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from bursar.clients.answer import AnswerReader
@@ -22,7 +21,7 @@ from bursar.clients.attempts import Attempts
 from bursar.clients.transport import http_package, read_through
 from bursar.clients.unmetered import never, unmetered_plan
 from bursar.errors import BudgetExceeded, UnmeteredEndpoint
-from bursar.meter import plan_request
+from bursar.meter import plan_request, takes_limit
 from bursar.meter.failures import failure_of, failure_of_status
 from bursar.wire import Free, Receipt, Unmetered, endpoint_of, model_in_path, path_with_model
 from bursar.wire.fields import is_mapping
@@ -220,11 +219,11 @@ class GoogleCall(Attempts):
             self._body,
             **booking._asdict(),
             provider="google",
-            can_shrink=self._can_shrink,
+            can_shrink=takes_limit(found, self._body),
             is_async=is_async,
             timeout_s=self._request.timeout,
         )
-        return plan if plan.ask.generates else replace(plan, can_downgrade=False, can_shrink=never)
+        return plan if plan.ask.generates else plan._replace(can_downgrade=False, can_shrink=never)
 
     def fitted(self, held: Held | None) -> Any:
         """Return the request changed to what was granted: another model, a lower output limit."""
@@ -294,12 +293,6 @@ class GoogleCall(Attempts):
         # The SDK is there, as a client of it is; of its own modules this is the one that the client comes from.
         api_client: Any = sys.modules["google.genai._api_client"]
         return api_client.HttpResponse({}, [json.dumps(body)])
-
-    def _can_shrink(self, tokens: int) -> bool:
-        if self._endpoint is None:
-            return False
-        model = str(self._body.get("model", ""))
-        return self._endpoint.with_output_limit(self._body, tokens, model=model, host="") is not None
 
 
 def _body_of(http_request: Any) -> dict[str, Any]:

@@ -163,7 +163,8 @@ class _SyncGuard(_Guard):
         finally:
             current_call.reset(token)
         call.returned()
-        let_go_when_dropped(answer)
+        if call.is_being_read:
+            let_go_when_dropped(answer)
         return answer
 
     def _prepare_request(self, request: Any) -> None:
@@ -220,7 +221,8 @@ class _AsyncGuard(_Guard):
         finally:
             current_call.reset(token)
         call.returned()
-        let_go_when_dropped(answer)
+        if call.is_being_read:
+            let_go_when_dropped(answer)
         return answer
 
     async def _prepare_request(self, request: Any) -> None:

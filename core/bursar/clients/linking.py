@@ -29,8 +29,9 @@ def link_header(meter: Meter) -> dict[str, str]:
 
 def take_link(options: Any) -> tuple[Meter | None, Any]:
     """Return the meter that *options* of a request are marked with, and the options without the mark."""
-    headers: Any = getattr(options, "headers", None)
-    if not is_mapping(headers) or not isinstance(token := headers.get(_HEADER), str):
+    headers: Any = options.headers
+    # The SDKs' "not given" is false.
+    if not headers or not is_mapping(headers) or not isinstance(token := headers.get(_HEADER), str):
         return None, options
     plain = options.model_copy()
     plain.headers = {name: value for name, value in headers.items() if name != _HEADER}

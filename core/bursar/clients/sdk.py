@@ -22,8 +22,27 @@ _PROVIDERS: Final[Mapping[str, str]] = {
     "AnthropicFoundry": "azure",
     "AsyncAnthropicFoundry": "azure",
 }
+_KEPT: Final = "_bursar_address"
 _SDKS: Final = ("openai", "anthropic", "groq")
 """SDKs that one generator makes: their clients have the same parts."""
+
+
+class Address(NamedTuple):
+    """
+    Where a client sends its calls.
+
+    Attributes:
+        url: The base address, as the SDK keeps it.
+
+        text: The same as a text.
+
+        provider: Who bills for what is sent there, in the words of the price data.
+    """
+
+    url: Any
+    text: str
+    host: str
+    provider: str
 
 
 class Sdk(NamedTuple):
@@ -37,12 +56,20 @@ class Sdk(NamedTuple):
     name: str
     is_async: bool
 
-    def provider(self, client: Any) -> str:
-        """Return who bills for what *client* sends, in the words of the price data."""
-        for base in type(client).__mro__:
-            if base.__name__ in _PROVIDERS:
-                return _PROVIDERS[base.__name__]
-        return provider_of_url(str(client.base_url)) or self.name
+    def address(self, client: Any) -> Address:
+        """Return where *client* sends its calls now: a user may give it another base address at any time."""
+        # Behind the property of the newest SDKs lies an import.
+        url = getattr(client, "_base_url", None) or client.base_url
+        attributes: dict[str, Any] = client.__dict__
+        known: Address | None = attributes.get(_KEPT)
+        if known is not None and known.url is url:
+            # To read it anew takes a tenth of a call's whole time with us.
+            return known
+        text = str(url)
+        kinds = (_PROVIDERS.get(base.__name__) for base in type(client).__mro__)
+        provider = next(filter(None, kinds), None) or provider_of_url(text) or self.name
+        address = attributes[_KEPT] = Address(url, text, str(url.host), provider)
+        return address
 
 
 def sdk_of(client: object) -> Sdk:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-_PHASES: Final = ("connect", "write", "read", "pool")
+from typing import Any
 
 
 def timeout_of(client: Any, options: Any) -> float | None:
@@ -19,8 +17,7 @@ def timeout_of(client: Any, options: Any) -> float | None:
     timeout = client.timeout if asked is not None and not asked else asked
     if timeout is None:
         return None
-    if isinstance(timeout, int | float):
+    if isinstance(timeout, (int, float)):
         return float(timeout)
-    phases = [getattr(timeout, phase, None) for phase in _PHASES]
-    known = [float(phase) for phase in phases if phase is not None]
-    return max(known) if len(known) == len(phases) else None
+    phases = (timeout.connect, timeout.write, timeout.read, timeout.pool)
+    return None if None in phases else float(max(phases))

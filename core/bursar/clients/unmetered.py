@@ -22,7 +22,7 @@ def unmetered_plan(
     Raises:
         UnmeteredEndpoint: A budget limits dollars or tokens, which cannot be kept for it.
     """
-    if booking.chain.limits_money or booking.chain.limits_tokens:
+    if booking.chain.is_limited:
         msg = (
             f'"{found.name}" was not called: {found.reason}. A budget in dollars or tokens cannot be kept for what is '
             "not metered. Call it with a client that is not guarded, and book what it cost with run.record(...)"

@@ -65,7 +65,7 @@ def _asking_first(connect: Callable[..., Any], client: Any, path: str) -> Callab
             unmetered_plan(
                 Unmetered(path, _REASON),
                 client.bursar.booking(),
-                provider=client._bursar_sdk.provider(client),
+                provider=client._bursar_sdk.address(client).provider,
                 model=model if isinstance(model, str) else "",
             )
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -196,4 +196,4 @@ def _usage_for(price: Price, entry: Entry) -> Usage:
         other[CALL_MILLISECONDS] = entry.usage.other.get(CALL_MILLISECONDS, entry.duration_ms)
     elif len(other) == len(entry.usage.other):
         return entry.usage
-    return replace(entry.usage, other=other)
+    return entry.usage._replace(other=other)

@@ -19,12 +19,12 @@ from bursar.billing import Bill, bill
 from bursar.entry import Entry, Subject
 from bursar.errors import BudgetExceeded, StoreError
 from bursar.ids import new_id
-from bursar.meter.booking import Attempt, free_entry, refusal_entry, resolution_of, tell_overage
+from bursar.meter.booking import free_entry, refusal_entry, resolution_of, tell_overage
 from bursar.meter.cut import bound_bill, seen_bill
 from bursar.meter.observer import Observer
 from bursar.meter.pausing import adrive, drive
 from bursar.meter.plan import Plan
-from bursar.meter.planning import plan_request
+from bursar.meter.planning import plan_request, takes_limit
 from bursar.meter.reserving import Held, Reserving
 from bursar.meter.unpaid import book_unpaid, let_through
 from bursar.policy import logger
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from bursar.reservation import Resolution
     from bursar.wire import Receipt
 
-__all__ = ["Held", "Meter", "Observer", "Plan", "plan_request"]
+__all__ = ["Held", "Meter", "Observer", "Plan", "plan_request", "takes_limit"]
 
 
 class Meter:
@@ -377,7 +377,8 @@ class Meter:
         store = self.plan.run.store
         store.waiters.drop_hold(self._owner)
         resolution = self._resolution(held, status, found, reason)
-        tell_overage(resolution.entry)
+        if resolution.entry.overage_nanousd:
+            tell_overage(resolution.entry)
         if held.is_unpaid:
             if resolution.entry.is_sent:
                 book_unpaid(self.plan, resolution)
@@ -391,8 +392,15 @@ class Meter:
             return resolution.entry
 
     def _resolution(self, held: Held, status: Status, found: Bill, reason: str) -> Resolution:
-        attempt = Attempt(held, self._subject, self.attempt, self._duration_ms())
-        return resolution_of(attempt, status, found, reason)
+        return resolution_of(
+            held,
+            self._subject,
+            status,
+            found,
+            reason,
+            attempt=self.attempt,
+            duration_ms=self._duration_ms(),
+        )
 
     def _duration_ms(self) -> int:
         return 0 if self._sent_s is None else round((time.monotonic() - self._sent_s) * 1000)

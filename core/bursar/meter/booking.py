@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from bursar.account import Amounts
 from bursar.entry import Entry
@@ -18,18 +18,15 @@ if TYPE_CHECKING:
     from bursar.meter.reserving import Held
 
 
-class Attempt(NamedTuple):
-    """One attempt of a call: what is held for it, whose it is, the how manieth, and how long it took."""
+def resolution_of(
+    held: Held, subject: Subject, status: Status, found: Bill, reason: str, *, attempt: int, duration_ms: int
+) -> Resolution:
+    """
+    Return how what is *held* is resolved, and its line in the ledger.
 
-    held: Held
-    subject: Subject
-    number: int
-    duration_ms: int
-
-
-def resolution_of(attempt: Attempt, status: Status, found: Bill, reason: str) -> Resolution:
-    """Return how the hold of *attempt* is resolved, and its line in the ledger."""
-    held = attempt.held
+    Args:
+        attempt: The how manieth of its call, and how long it took.
+    """
     is_sent = status != "released"
     calls = held.amounts.calls if is_sent else 0
     attempts = held.amounts.attempts if is_sent else 0
@@ -37,15 +34,15 @@ def resolution_of(attempt: Attempt, status: Status, found: Bill, reason: str) ->
     amounts = Amounts(found.nanousd or 0, tokens, calls, attempts)
     entry = Entry(
         held.id,
-        attempt.subject,
+        subject,
         status,
         found.source,
-        attempt.number,
+        attempt,
         found.model,
         found.nanousd,
         held.amounts.nanousd,
         found.usage,
-        attempt.duration_ms,
+        duration_ms,
         max((found.nanousd or 0) - held.amounts.nanousd, 0),
         reason=reason,
         price=found.price,
@@ -81,12 +78,11 @@ def free_entry(subject: Subject, held: Held, *, attempt: int, reason: str, at_s:
 
 
 def tell_overage(entry: Entry) -> None:
-    """Log it where a call cost more than was held for it."""
-    if entry.overage_nanousd:
-        logger.warning(
-            "a call of agent %r to %r cost more than was reserved for it (entry %s): the bound was too low; "
-            "booked in full",
-            entry.subject.agent.name,
-            entry.model,
-            entry.id,
-        )
+    """Log that a call cost more than was held for it."""
+    logger.warning(
+        "a call of agent %r to %r cost more than was reserved for it (entry %s): the bound was too low; "
+        "booked in full",
+        entry.subject.agent.name,
+        entry.model,
+        entry.id,
+    )

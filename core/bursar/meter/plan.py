@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bursar.wire.reasoning import hides_reasoning
 
@@ -21,8 +20,13 @@ def _no_count() -> int | None:
     return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+def to_any_limit(tokens: int) -> bool:
+    """Tell that the output limit can be lowered to whatever number of tokens."""
+    del tokens
+    return True
+
+
+class Plan(NamedTuple):
     """
     A call about to be made.
 
@@ -70,9 +74,9 @@ class Plan:
     ask: Ask
     ask_again: Callable[[str], Ask] | None = None
     fingerprint: str = ""
-    count_input: Callable[[], int | None] = field(default=_no_count)
+    count_input: Callable[[], int | None] = _no_count
     can_downgrade: bool = True
-    can_shrink: Callable[[int], bool] = field(default=lambda _: True)
+    can_shrink: Callable[[int], bool] = to_any_limit
     timeout_s: float | None = None
     fixed_bound: Bound | None = None
     is_metered: bool = True

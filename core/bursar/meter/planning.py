@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bursar.meter.plan import Plan
+from bursar.meter.plan import Plan, to_any_limit
 from bursar.wire import fingerprint
 
 if TYPE_CHECKING:
@@ -14,16 +15,24 @@ if TYPE_CHECKING:
     from bursar.entry import Agent
     from bursar.paychain import PayChain
     from bursar.run import Run
-    from bursar.wire import Endpoint
+    from bursar.wire import Ask, Endpoint
     from bursar.wire.fields import Json
 
 _FINGERPRINT_KEY: Final = os.urandom(32)
 
 
-def _to_anything(tokens: int) -> bool:
-    """Tell that the output limit can be lowered to whatever number of tokens."""
-    del tokens
-    return True
+def takes_limit(endpoint: Endpoint, body: Json, *, host: str = "") -> Callable[[int], bool]:
+    """
+    Return what tells whether the output limit of *body* can be lowered to so many tokens.
+
+    It knows nothing of the call: a plan that held whoever made it would keep every prompt until the garbage collector
+    comes by.
+    """
+    return partial(_takes_limit, endpoint, body, str(body.get("model", "")), host)
+
+
+def _takes_limit(endpoint: Endpoint, body: Json, model: str, host: str, tokens: int) -> bool:
+    return endpoint.with_output_limit(body, tokens, model=model, host=host) is not None
 
 
 def plan_request(
@@ -35,7 +44,7 @@ def plan_request(
     chain: PayChain,
     provider: str,
     can_downgrade: bool = True,
-    can_shrink: Callable[[int], bool] = _to_anything,
+    can_shrink: Callable[[int], bool] = to_any_limit,
     is_sent_at_once: bool = True,
     is_async: bool = False,
     can_wait: bool = True,
@@ -62,9 +71,9 @@ def plan_request(
         provider=provider,
         operation=endpoint.name,
         ask=endpoint.read_request(body),
-        ask_again=lambda model: endpoint.read_request(endpoint.with_model(body, model)),
+        ask_again=partial(_ask_again, endpoint, body),
         fingerprint=fingerprint(agent.name, body, _FINGERPRINT_KEY),
-        count_input=lambda: endpoint.count_input_tokens(body),
+        count_input=partial(endpoint.count_input_tokens, body),
         can_downgrade=can_downgrade,
         can_shrink=can_shrink,
         is_sent_at_once=is_sent_at_once,
@@ -73,3 +82,7 @@ def plan_request(
         is_fitted_below=is_fitted_below,
         timeout_s=timeout_s,
     )
+
+
+def _ask_again(endpoint: Endpoint, body: Json, model: str) -> Ask:
+    return endpoint.read_request(endpoint.with_model(body, model))

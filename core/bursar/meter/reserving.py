@@ -37,10 +37,6 @@ _LOOK_AGAIN_S: Final = 0.05
 _QUESTIONS_MOST: Final = 8
 
 
-_NO_RULES: Final = Policy()
-"""For a chain without an account: a client that is metered and not limited."""
-
-
 class Held(NamedTuple):
     """
     A hold that was taken.
@@ -157,9 +153,11 @@ class Reserving:
         return None, refusal
 
     def _hold_whole(self, model: str, *, heeds_downgrade: bool = False) -> Generator[Step, Any, Answer]:
-        waiters, keys = self.store.waiters, [account.key for account in self.plan.chain.accounts]
-        is_queue = bool(waiters) and self.plan.can_wait
-        if is_queue and (key := waiters.contended(keys)) is not None and not waiters.is_holding(self.owner):
+        waiters = self.store.waiters
+        key = None
+        if waiters.queues and self.plan.can_wait:
+            key = waiters.contended(self.plan.chain.keys)
+        if key is not None and not waiters.is_holding(self.owner):
             answer = self._try(model, heeds_downgrade=heeds_downgrade, only_assess=True)
             if isinstance(answer, Grant):
                 # It would fit, and others have waited longer: stand behind them.
@@ -228,10 +226,10 @@ class Reserving:
             plan.ask_of(model),
             provider=plan.provider,
             model=model,
-            min_output_tokens=self._policy_of("").min_output_tokens,
+            min_output_tokens=plan.chain.innermost.min_output_tokens,
             input_tokens=input_tokens,
             timeout_s=plan.timeout_s,
-            is_limited=plan.chain.limits_money or plan.chain.limits_tokens,
+            is_limited=plan.chain.is_limited,
         )
         if found.price is None and plan.chain.limits_money:
             known_price(plan.provider, model)
@@ -282,12 +280,10 @@ class Reserving:
     def _ladder(self) -> tuple[str, ...]:
         if not self.plan.can_downgrade:
             return ()
-        model = self.plan.ask.model
-        return next((p.ladder[model] for p in self.plan.chain.policies.values() if model in p.ladder), ())
+        return self.plan.chain.ladders.get(self.plan.ask.model, ())
 
     def _policy_of(self, key: str) -> Policy:
-        policies = self.plan.chain.policies
-        return policies.get(key) or next(iter(policies.values()), _NO_RULES)
+        return self.plan.chain.policies.get(key) or self.plan.chain.innermost
 
     def _usable(self, ladder: tuple[str, ...]) -> tuple[str, ...]:
         """Return the steps of the ladder whose bound is known; the others are passed over."""

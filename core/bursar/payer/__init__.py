@@ -45,7 +45,7 @@ class Booking(NamedTuple):
             key: replace(policy, ladder={**policy.ladder, model: steps})
             for key, policy in self.chain.policies.items()
         }
-        return self._replace(chain=self.chain._replace(policies=policies))
+        return self._replace(chain=replace(self.chain, policies=policies))
 
 
 class Payer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from datetime import UTC, date, datetime, time, timedelta
+from time import time as clock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Timeline:
     is first asked for and then kept.  Compiling twice is harmless, so threads need no lock.
     """
 
-    __slots__ = ("_cells", "_days", "_price_in", "_seconds")
+    __slots__ = ("_cells", "_days", "_now", "_price_in", "_seconds")
 
     def __init__(
         self,
@@ -45,6 +46,8 @@ class Timeline:
         self._days = tuple(sorted({day.toordinal() for day in days}))
         self._seconds = tuple(sorted({0, *seconds}))
         self._cells: dict[tuple[int, int], Price | None] = {}
+        # What was found last for now, and from when and until when that holds, in seconds since the epoch.
+        self._now: tuple[float, float, Price | None] = (0.0, 0.0, None)
 
     @property
     def days(self) -> tuple[date, ...]:
@@ -63,7 +66,19 @@ class Timeline:
 
     def at(self, instant: datetime | None) -> Price | None:
         """Return the price at *instant* (None is now, a naive one is UTC), or None where there is none."""
-        when = datetime.now(UTC) if instant is None else as_utc(instant)
+        if instant is not None:
+            return self._at(as_utc(instant))
+        now_s = clock()
+        since_s, until_s, price = self._now
+        if not since_s <= now_s < until_s:
+            price = self._at(datetime.fromtimestamp(now_s, UTC))
+            midnight_s = now_s // _DAY_S * _DAY_S
+            bounds = [midnight_s + second for second in (*self._seconds, _DAY_S)]
+            next_one = bisect_right(bounds, now_s)
+            self._now = bounds[next_one - 1], bounds[next_one], price
+        return price
+
+    def _at(self, when: datetime) -> Price | None:
         day = bisect_right(self._days, when.toordinal())
         second = 0
         if len(self._seconds) > 1:

@@ -7,7 +7,7 @@ its end says that the client went away, and that is when an aborted request is b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from bursar.simulator.errors import encode, error_body
@@ -204,7 +204,7 @@ class Exchange:
         usage = plan.charge.usage
         if billed == "generated" and plan.events is not None:
             reasoning = min(usage.reasoning_tokens, self._generated)
-            usage = replace(usage, output_tokens=self._generated, reasoning_tokens=reasoning)
+            usage = usage._replace(output_tokens=self._generated, reasoning_tokens=reasoning)
         self._record.usage = usage
         self._record.cost_nanousd = self._pay(plan.charge, usage, self._record)
 

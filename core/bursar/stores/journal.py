@@ -11,7 +11,6 @@ import threading
 import time
 import weakref
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from bursar.account import Amounts
@@ -205,9 +204,9 @@ def _is_at(descriptor: int, file: Path) -> bool:
 
 def _line_of(resolution: Resolution) -> str:
     fields: dict[str, Any] = resolution.entry._asdict()
-    fields["subject"] = asdict(resolution.entry.subject)
-    usage = resolution.entry.usage
-    fields["usage"] = {**{name: getattr(usage, name) for name in usage.__slots__}, "other": dict(usage.other)}
+    subject, usage = resolution.entry.subject, resolution.entry.usage
+    fields["subject"] = {**subject._asdict(), "agent": subject.agent._asdict()}
+    fields["usage"] = {**usage._asdict(), "other": dict(usage.other)}
     return json.dumps({"entry": fields, "amounts": resolution.amounts}) + "\n"
 
 

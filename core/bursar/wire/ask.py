@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
-def _no_tools() -> Mapping[str, int | None]:
-    return {}
-
-
-def _no_pieces() -> Mapping[str, int]:
-    return {}
-
+_NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 SERVER_TOOL_UNITS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -34,8 +26,7 @@ FREE_SERVER_TOOLS: Final = frozenset(
 """Server tools that cost their tokens alone.  A kind that is neither here nor above has a fee that is not known."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(NamedTuple):
     """
     What one request asks for, read from its body alone.
 
@@ -88,9 +79,9 @@ class Ask:
     """
 
     model: str
+    input_tokens_most: int
     stream: bool = False
     background: bool = False
-    input_tokens_most: int
     image_tokens_most: int = 0
     audio_tokens_most: int = 0
     input_unseen: tuple[str, ...] = ()
@@ -101,8 +92,8 @@ class Ask:
     generates: bool = True
     cache_write: Literal["5m", "1h"] | None = None
     tier: str | None = None
-    server_tools: Mapping[str, int | None] = field(default_factory=_no_tools)
-    pieces: Mapping[str, int] = field(default_factory=_no_pieces)
+    server_tools: Mapping[str, int | None] = _NOTHING
+    pieces: Mapping[str, int] = _NOTHING
     also_models: tuple[str, ...] = ()
     reasoning: bool | None = None
     modalities: tuple[str, ...] = ()

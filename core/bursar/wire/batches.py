@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bursar.wire.endpoint import Endpoint
@@ -45,7 +44,7 @@ def asks_in_file(content: bytes) -> tuple[Ask, ...] | str:
         found = endpoint_of(text_at(line, "method") or "POST", text_at(line, "url") or "")
         if not isinstance(found, Endpoint):
             return f"its requests go to {text_at(line, 'url')}, which is not metered"
-        asks.append(replace(found.read_request(body), tier="batch"))
+        asks.append(found.read_request(body)._replace(tier="batch"))
     return tuple(asks) if asks else "its input file has no requests"
 
 
@@ -54,7 +53,7 @@ def asks_in_body(body: Json) -> tuple[Ask, ...] | str:
     requests = [object_at(one, "params") for one in objects_at(body, "requests")]
     if not requests or len(requests) != len(array_at(body, "requests")):
         return "its requests cannot be read before it is sent"
-    return tuple(replace(ANTHROPIC_MESSAGES.read_request(one), tier="batch") for one in requests)
+    return tuple(ANTHROPIC_MESSAGES.read_request(one)._replace(tier="batch") for one in requests)
 
 
 def holds_results(content: bytes) -> bool:
@@ -80,14 +79,14 @@ def _receipt(line: Json) -> Receipt | None:
         result = object_at(line, "result")
         if text_at(result, "type") != "succeeded":
             return None
-        return replace(ANTHROPIC_MESSAGES.read_response(object_at(result, "message")), tier="batch")
+        return ANTHROPIC_MESSAGES.read_response(object_at(result, "message"))._replace(tier="batch")
     response = object_at(line, "response")
     body = object_at(response, "body")
     if number_at(response, "status_code") != _OK or ("results" in body and "usage" not in body):
         # An error, or a moderation.
         return None
     shape = _SHAPES.get(text_at(body, "object") or "", OPENAI_IMAGES)
-    return replace(shape.completed(body, shape.read_response(body)), tier="batch")
+    return shape.completed(body, shape.read_response(body))._replace(tier="batch")
 
 
 def _lines(content: bytes) -> Iterator[Json]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from base64 import b64decode
 from binascii import Error
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from bursar.usage import Usage
@@ -87,7 +86,7 @@ class BedrockInvoke(Endpoint):
         vendor = _VENDORS.get(_vendor_of(body, model))
         if vendor is None:
             return _read_prompt(body, model, stream=self.stream)
-        return replace(vendor.read_request(body), model=model, stream=self.stream)
+        return vendor.read_request(body)._replace(model=model, stream=self.stream)
 
     def with_model(self, body: Json, model: str) -> dict[str, object]:
         """See `Endpoint.with_model`; the caller moves it into the path.  Mind that each vendor has its own body."""
@@ -123,12 +122,12 @@ class BedrockInvoke(Endpoint):
         """See `Endpoint.read_events`; Bedrock's own counts, in the last event, hold for every vendor."""
         seen = [unwrapped(event) for event in events]
         # Bedrock bills by the id that was asked for; the vendor's own name leaves out the region.
-        receipt = replace(_receipt(seen), model=None)
+        receipt = _receipt(seen)._replace(model=None)
         if receipt.usage is not None:
             return receipt
         metrics = next((found for one in reversed(seen) if (found := object_at(one, _METRICS))), None)
         usage = _from_metrics(metrics) if metrics else _from_headers(seen)
-        return replace(receipt, usage=usage)
+        return receipt._replace(usage=usage)
 
     def output_seen(self, events: Iterable[Json]) -> str:
         """See `Endpoint.output_seen`."""

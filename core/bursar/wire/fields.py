@@ -31,13 +31,13 @@ def is_array(value: object) -> TypeGuard[Sequence[object]]:
 def object_at(body: Json, key: str) -> Json:
     """Return the object under *key*, or an empty one."""
     value = body.get(key)
-    return value if is_mapping(value) else _NOTHING
+    return _NOTHING if value is None or not is_mapping(value) else value
 
 
 def array_at(body: Json, key: str) -> Sequence[object]:
     """Return the array under *key*, or an empty one."""
     value = body.get(key)
-    return value if is_array(value) else ()
+    return () if value is None or not is_array(value) else value
 
 
 def objects_at(body: Json, key: str) -> list[Json]:
@@ -54,19 +54,18 @@ def text_at(body: Json, key: str) -> str | None:
 def count_at(body: Json, key: str) -> int | None:
     """Return the count under *key*, zero or more, or None where there is none."""
     value = body.get(key)
+    # Nearly always one of these two.
+    if value is None:
+        return None
     if type(value) is int and value >= 0:
-        # Nearly always.
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
         return None
     return int(value)
 
 
 def number_at(body: Json, key: str) -> int:
     """Return the count under *key*, or zero."""
-    value = body.get(key)
-    if type(value) is int and value >= 0:
-        return value
     return count_at(body, key) or 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
     from bursar.wire.fields import Json
 
 _DIGEST_BYTES: Final = 12
+_HASH_BYTES: Final = 8
 _WHOLE_MOST: Final = 8_192
 _END: Final = 1_024
 _SLICES: Final = 8
@@ -25,7 +25,8 @@ def fingerprint(agent: str, body: Json, key: bytes) -> str:
     The order of keys in an object does not matter.  A text above 8 192 characters is sampled: its length, 1 024
     characters at each end, and eight slices between, because hashing all of a long prompt would cost more than the
     rest of the call.  Two requests that differ only between those slices look alike, so a fingerprint marks
-    repetitions and decides nothing.  Without *key*, it tells nothing about what it was made from.
+    repetitions and decides nothing.  It holds for one process; without *key*, it tells nothing about what it was made
+    from.
 
     Args:
         agent: Who sends it; the same body from another agent is another request.
@@ -36,10 +37,9 @@ def fingerprint(agent: str, body: Json, key: bytes) -> str:
     """
     pieces = [agent]
     _gather(body, pieces)
-    # The sizes make the joined text unambiguous: no two lists of pieces have both in common.
-    sizes = array("Q", map(len, pieces)).tobytes()
-    text = "".join(pieces).encode("utf-8", "surrogatepass")
-    return blake2b(sizes + text, key=key, digest_size=_DIGEST_BYTES).hexdigest()
+    # Python keeps the hash of a text beside it, so that of a conversation only what is new is read.
+    seen = hash(tuple(pieces)).to_bytes(_HASH_BYTES, "big", signed=True)
+    return blake2b(seen, key=key, digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def _gather(node: object, pieces: list[str]) -> None:
@@ -50,7 +50,12 @@ def _gather(node: object, pieces: list[str]) -> None:
         pieces.append(f"\0{{{len(node)}")
         for key in sorted(node):
             pieces.append(key)
-            _gather(node[key], pieces)
+            value = node[key]
+            if type(value) is str and len(value) <= _WHOLE_MOST:
+                # Nearly always.
+                pieces.append(value)
+            else:
+                _gather(value, pieces)
     elif is_array(node):
         pieces.append(f"\0[{len(node)}")
         for item in node:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
@@ -98,13 +97,13 @@ class OpenAISpeech(Endpoint):
         """See `Endpoint.completed`; characters are those of the text that was sent."""
         text = text_at(request, "input") or ""
         if not _bills_tokens(text_at(request, "model") or ""):
-            return replace(receipt, usage=Usage(other={"input_characters": len(text)}), is_estimate=False)
+            return receipt._replace(usage=Usage(other={"input_characters": len(text)}), is_estimate=False)
         if receipt.usage is None or not receipt.is_estimate:
             return receipt
         asked = text + (text_at(request, "instructions") or "")
         counted = count_tokens("gpt-4o", asked)
         tokens = text_tokens_most(asked) if counted is None else counted
-        return replace(receipt, usage=replace(receipt.usage, input_tokens=tokens))
+        return receipt._replace(usage=receipt.usage._replace(input_tokens=tokens))
 
 
 class OpenAITranscription(Endpoint):
@@ -181,7 +180,7 @@ class OpenAITranscription(Endpoint):
         length = None if upload is None else audio_length(upload)
         if length is None or length.seconds is None:
             return receipt
-        return replace(receipt, usage=_heard(length.seconds_most), is_estimate=True)
+        return receipt._replace(usage=_heard(length.seconds_most), is_estimate=True)
 
 
 def _audio_in(body: Json) -> Upload | None:

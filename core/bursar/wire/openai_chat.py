@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bursar.usage import Usage, sum_of
 from bursar.wire.ask import Ask
@@ -22,8 +22,9 @@ from bursar.wire.fields import (
     text_at,
 )
 from bursar.wire.openai_common import (
-    add_overheads,
+    add_schemas,
     at_most,
+    base_tokens_most,
     count_messages,
     is_reasoning,
     least,
@@ -43,6 +44,23 @@ _OUTPUT_KEYS: Final = frozenset(
     | {"transcript"}
 )
 _CLIENT_TOOLS: Final = frozenset({"function", "custom"})
+_MEDIA_IN: Final = frozenset({"audio_tokens", "image_tokens", "video_tokens"})
+_MEDIA_OUT: Final = frozenset({"audio_tokens", "image_tokens"})
+_RARE: Final = frozenset(
+    {
+        "cache_control",
+        "tools",
+        "functions",
+        "response_format",
+        "tool_choice",
+        "n",
+        "web_search_options",
+        "plugins",
+    }
+    | {"data_sources", "prediction", "service_tier", "speed", "models", "modalities"}
+    | {"reasoning", "reasoning_effort", "thinking"}
+)
+"""What `_read_rare` reads."""
 
 
 class OpenAIChat(Endpoint):
@@ -54,10 +72,28 @@ class OpenAIChat(Endpoint):
         """See `Endpoint.read_request`."""
         model = text_at(body, "model") or ""
         weight = Weight(model)
-        weight.note_cache(body)
         weight.add(body.get("messages"))
+        weight.tokens += base_tokens_most(model)
+        # To look for each of them would take longer than all the rest.
+        is_plain = _RARE.isdisjoint(body) and "-search" not in model
+        more = {} if is_plain else self._read_rare(body, model, weight)
+        return Ask(
+            model=model,
+            stream=body.get("stream") is True,
+            input_tokens_most=weight.tokens,
+            image_tokens_most=weight.image_tokens,
+            audio_tokens_most=weight.audio_tokens,
+            input_unseen=tuple(weight.unseen),
+            output_limit=least(count_at(body, "max_tokens"), count_at(body, "max_completion_tokens")),
+            cache_write=longest_ttl(weight.cache_ttls),
+            **more,
+        )
+
+    def _read_rare(self, body: Json, model: str, weight: Weight) -> dict[str, Any]:
+        """Return what most requests do not ask for, and add to *weight* what it may be in tokens."""
+        weight.note_cache(body)
         tools = [*array_at(body, "tools"), *array_at(body, "functions")]
-        add_overheads(weight, tools, (body.get("response_format"), body.get("tool_choice")))
+        add_schemas(weight, tools, (body.get("response_format"), body.get("tool_choice")))
         choices = max(number_at(body, "n"), 1)
         server_tools: dict[str, int | None] = {
             kind: None for kind in tool_types(body) if kind not in _CLIENT_TOOLS
@@ -71,24 +107,16 @@ class OpenAIChat(Endpoint):
             # Azure's "on your data" asks the model several times, with what it retrieves.
             weight.add_unseen("data_sources")
         unlimited = None in server_tools.values() or "data_sources" in weight.unseen
-        return Ask(
-            model=model,
-            stream=body.get("stream") is True,
-            input_tokens_most=weight.tokens,
-            image_tokens_most=weight.image_tokens,
-            audio_tokens_most=weight.audio_tokens,
-            input_unseen=tuple(weight.unseen),
-            input_rounds_most=None if unlimited else 1,
-            output_limit=least(count_at(body, "max_tokens"), count_at(body, "max_completion_tokens")),
-            choices=choices,
-            extra_output_tokens=schema_tokens_most(body["prediction"]) if body.get("prediction") else 0,
-            cache_write=longest_ttl(weight.cache_ttls),
-            tier=known_tier(body.get("service_tier"), body.get("speed")),
-            server_tools=server_tools,
-            also_models=tuple(item for item in array_at(body, "models") if isinstance(item, str)),
-            reasoning=asked_reasoning(body),
-            modalities=tuple(item for item in array_at(body, "modalities") if isinstance(item, str)),
-        )
+        return {
+            "input_rounds_most": None if unlimited else 1,
+            "choices": choices,
+            "extra_output_tokens": schema_tokens_most(body["prediction"]) if body.get("prediction") else 0,
+            "tier": known_tier(body.get("service_tier"), body.get("speed")),
+            "server_tools": server_tools,
+            "also_models": tuple(item for item in array_at(body, "models") if isinstance(item, str)),
+            "reasoning": asked_reasoning(body),
+            "modalities": tuple(item for item in array_at(body, "modalities") if isinstance(item, str)),
+        }
 
     def count_input_tokens(self, body: Json) -> int | None:
         """See `Endpoint.count_input_tokens`."""
@@ -124,8 +152,10 @@ class OpenAIChat(Endpoint):
 
     def with_stream_usage(self, body: Json) -> tuple[Json, bool]:
         """See `Endpoint.with_stream_usage`; asks for `include_usage` where the caller did not."""
+        if body.get("stream") is not True:
+            return body, False
         options = object_at(body, "stream_options")
-        if body.get("stream") is not True or options.get("include_usage") is True:
+        if options.get("include_usage") is True:
             return body, False
         return {**body, "stream_options": {**options, "include_usage": True}}, True
 
@@ -231,7 +261,6 @@ def _breakdown(breakdown: Json) -> tuple[Part, ...]:
 
 def _read_usage(usage: Json, web_searches: int) -> Usage | None:
     """Return the *usage* of a chat completion in any dialect known, or None where it says too little."""
-    into, out = object_at(usage, "prompt_tokens_details"), object_at(usage, "completion_tokens_details")
     prompt = first_count(usage, "prompt_tokens", "input_tokens")
     completion = first_count(usage, "completion_tokens", "output_tokens")
     total = count_at(usage, "total_tokens")
@@ -239,6 +268,7 @@ def _read_usage(usage: Json, web_searches: int) -> Usage | None:
         return None
     # What the tools of Mistral's agents read is input, apart from the prompt.
     prompt += number_at(usage, "connector_tokens")
+    into, out = object_at(usage, "prompt_tokens_details"), object_at(usage, "completion_tokens_details")
     reasoning = first_count(out, "reasoning_tokens")
     reasoning = number_at(usage, "reasoning_tokens") if reasoning is None else reasoning
     citations = number_at(usage, "citation_tokens")
@@ -251,15 +281,9 @@ def _read_usage(usage: Json, web_searches: int) -> Usage | None:
     if cached is None:
         # DeepSeek's own name, then Moonshot's.  Mistral's `num_cached_tokens` is left: it is not said to be cheaper.
         cached = first_count(usage, "prompt_cache_hit_tokens", "cached_tokens")
-    other = {
-        "input_audio_tokens": number_at(into, "audio_tokens"),
-        "input_image_tokens": number_at(into, "image_tokens"),
-        "input_video_tokens": number_at(into, "video_tokens"),
-        "output_audio_tokens": number_at(out, "audio_tokens"),
-        "output_image_tokens": number_at(out, "image_tokens"),
-        "output_citation_tokens": citations,
-        "web_searches": web_searches,
-    }
+    other = {"output_citation_tokens": citations, "web_searches": web_searches}
+    other |= {f"input_{kind}": number_at(into, kind) for kind in _MEDIA_IN & into.keys()}
+    other |= {f"output_{kind}": number_at(out, kind) for kind in _MEDIA_OUT & out.keys()}
     return Usage(
         input_tokens=prompt,
         cache_read_tokens=cached or 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
 from bursar.tokens import token_counter
@@ -45,11 +46,24 @@ def is_reasoning(model: str) -> bool:
     return _REASONING.match(model) is not None
 
 
+@lru_cache(maxsize=1024)
+def base_tokens_most(model: str) -> int:
+    """Return the most tokens that the provider of *model* puts around a prompt."""
+    if _OWN.match(model) is not None:
+        return _BASE_OWN
+    return _BASE_PLAIN if _PLAIN.match(model) else _BASE_OTHER
+
+
 def add_overheads(weight: Weight, tools: Sequence[object], schemas: Iterable[object]) -> None:
     """Add to *weight* the tools, the other schemas, and what the provider puts around a prompt."""
-    own = _OWN.match(weight.model) is not None
-    weight.tokens += _BASE_OWN if own else _BASE_PLAIN if _PLAIN.match(weight.model) else _BASE_OTHER
+    weight.tokens += base_tokens_most(weight.model)
+    add_schemas(weight, tools, schemas)
+
+
+def add_schemas(weight: Weight, tools: Sequence[object], schemas: Iterable[object]) -> None:
+    """Add to *weight* the tools and the other schemas of a request."""
     if tools:
+        own = _OWN.match(weight.model) is not None
         weight.tokens += (_TOOLS_OWN if own else _TOOLS_OTHER) + _PER_TOOL * len(tools)
         weight.add_schema(tools)
     for schema in schemas:

@@ -8,7 +8,6 @@ state nothing, so that what the request asked for is what was used.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bursar.prices import IMAGE_SIZES
@@ -124,7 +123,7 @@ class OpenAIImages(Endpoint):
         read = _read_usage(usage)
         made = {_IMAGES_KEY: len(array_at(body, "data"))}
         return Receipt(
-            usage=Usage(other=made) if read is None else replace(read, other={**read.other, **made}),
+            usage=Usage(other=made) if read is None else read._replace(other={**read.other, **made}),
             model=text_at(body, "model"),
             stated_nanousd=stated_nanousd(usage),
             finished=True,
@@ -142,7 +141,7 @@ class OpenAIImages(Endpoint):
             total = read if total is None else _sum(total, read)
         if total is None:
             return Receipt()
-        return Receipt(usage=replace(total, other={**total.other, _IMAGES_KEY: made}), finished=True)
+        return Receipt(usage=total._replace(other={**total.other, _IMAGES_KEY: made}), finished=True)
 
     def completed(self, request: Json, receipt: Receipt) -> Receipt:
         """See `Endpoint.completed`; an image is of the size and quality that the request asked for."""
@@ -154,10 +153,10 @@ class OpenAIImages(Endpoint):
         if usage.total_tokens:
             # In a stream of several, the caller may have left before the last.
             is_whole = made >= max(number_at(request, "n"), 1) or not asks_stream(request)
-            return replace(receipt, usage=replace(usage, other=rest), finished=receipt.finished and is_whole)
+            return receipt._replace(usage=usage._replace(other=rest), finished=receipt.finished and is_whole)
         if _bills_tokens(text_at(request, "model") or self._default_model) or not made:
-            return replace(receipt, usage=None)
-        return replace(receipt, usage=Usage(other={_piece(request): made}))
+            return receipt._replace(usage=None)
+        return receipt._replace(usage=Usage(other={_piece(request): made}))
 
 
 def _inputs(body: Json, key: str) -> int:

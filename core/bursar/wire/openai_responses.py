@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bursar.usage import Usage, sum_of
@@ -194,7 +193,7 @@ class OpenAICompaction(OpenAIResponses):
     def read_request(self, body: Json) -> Ask:
         """See `Endpoint.read_request`; the model reads an instruction besides, of about 100 tokens (measured)."""
         ask = super().read_request(body)
-        return replace(ask, input_tokens_most=ask.input_tokens_most + _COMPACTION)
+        return ask._replace(input_tokens_most=ask.input_tokens_most + _COMPACTION)
 
     def count_input_tokens(self, body: Json) -> int | None:
         """Return None: what the provider adds is not known."""
@@ -258,7 +257,7 @@ def _receipt(response: Json, usage: Json, output: Iterable[Json]) -> Receipt:
         counts.pop("image_generation", None)
     if used is not None and counts.get("image_generation"):
         # Without a count of its tokens, an image has no rate, and the cost is an estimate.
-        used = replace(used, other={**used.other, "image_generations": counts["image_generation"]})
+        used = used._replace(other={**used.other, "image_generations": counts["image_generation"]})
     parts = () if images is None or used is None else (Part(model=None, usage=used), images)
     return Receipt(
         usage=sum_of(part.usage for part in parts) if parts else used,

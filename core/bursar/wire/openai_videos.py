@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bursar.prices import VIDEO_SIZES
@@ -66,7 +65,7 @@ class OpenAIVideos(Endpoint):
     def completed(self, request: Json, receipt: Receipt) -> Receipt:
         """See `Endpoint.completed`."""
         seconds = _seconds(request)
-        return receipt if seconds is None else replace(receipt, usage=Usage(other={_unit(request): seconds}))
+        return receipt if seconds is None else receipt._replace(usage=Usage(other={_unit(request): seconds}))
 
 
 def _seconds(body: Json) -> int | None:

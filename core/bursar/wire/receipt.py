@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bursar.wire.fields import is_mapping, object_at
 
@@ -14,18 +14,13 @@ if TYPE_CHECKING:
     from bursar.usage import Usage
     from bursar.wire.fields import Json
 
-
-def _no_tools() -> Mapping[str, int]:
-    return {}
-
-
+_NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 _TICKS_PER_NANO: Final = 10
 """xAI counts in ticks, 10**10 to the dollar (docs.x.ai, "Cost Tracking")."""
 _KNOWN_TIERS: Final = frozenset({"priority", "flex", "batch", "fast", "us_only"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(NamedTuple):
     """
     A share of a call that has rates of its own.
 
@@ -39,8 +34,7 @@ class Part:
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(NamedTuple):
     """
     What one response, or the events of a stream seen so far, said about its own cost.
 
@@ -72,11 +66,11 @@ class Receipt:
     stated_nanousd: int | None = None
     is_estimate: bool = False
     finished: bool = False
-    server_tools: Mapping[str, int] = field(default_factory=_no_tools)
+    server_tools: Mapping[str, int] = _NOTHING
 
     def with_tier(self, tier: str | None) -> Receipt:
         """Return the same, served in another *tier*."""
-        return replace(self, tier=known_tier(tier))
+        return self._replace(tier=known_tier(tier))
 
 
 def known_tier(*names: object) -> str | None:

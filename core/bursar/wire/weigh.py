@@ -121,7 +121,9 @@ class Weight:
         for key, value in node.items():
             if key not in _ENVELOPE:
                 self.tokens += len(key)
-            if value is not None:
+            if isinstance(value, str):
+                self.tokens += len(value) if value.isascii() else text_tokens_most(value)
+            elif value is not None:
                 self.add(value)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
@@ -269,10 +268,10 @@ def test_fees_are_known_or_none() -> None:
 
 def test_every_kind_of_usage_is_counted() -> None:
     """No field of a usage is forgotten when it is counted for billing."""
-    for kind in fields(Usage):
-        stated: dict[str, Any] = {kind.name: {"web_searches": 3} if kind.name == "other" else 3}
+    for kind in Usage._fields:
+        stated: dict[str, Any] = {kind: {"web_searches": 3} if kind == "other" else 3}
 
-        assert 3 in billable_counts(Usage(**stated)).values(), kind.name
+        assert 3 in billable_counts(Usage(**stated)).values(), kind
 
 
 def test_unpriced_counts_are_named() -> None:
