@@ -20,9 +20,17 @@ from typing import Final
 from uv import ROOT, bring, environment
 
 PAIRS: Final = {
-    "oldest": ("openai==2.0.*", "anthropic==0.80.*", "groq==1.0.*", "google-genai==1.60.*", "boto3==1.42.*"),
+    "oldest": (
+        "openai==2.0.*",
+        "anthropic==0.80.*",
+        "groq==1.0.*",
+        "google-genai==1.60.*",
+        "boto3==1.42.*",
+        "mistralai==2.0.*",
+        "cohere==5.20.*",
+    ),
     "between": ("openai==2.54.*", "anthropic==1.*"),
-    "newest": ("openai<4", "anthropic<3", "groq<2", "google-genai<4", "boto3"),
+    "newest": ("openai<4", "anthropic<3", "groq<2", "google-genai<4", "boto3", "mistralai<4", "cohere<8"),
 }
 """Openai 2 speaks `httpx`, openai 3 and anthropic 2 speak `httpx2`; the oldest are the floors that are declared."""
 

@@ -8,19 +8,23 @@ one choke point, whatever helper made it, and every HTTP attempt below that.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, Final, TypeVar, overload
 
 from bursar.budget import Budget
 from bursar.budget.arguments import parse_name, parse_store
 from bursar.clients.bedrock import guard_bedrock, is_bedrock
+from bursar.clients.cohere import guard_cohere, is_cohere
 from bursar.clients.google import guard_google, is_google
 from bursar.clients.guarded import guard_client
+from bursar.clients.mistral import guard_mistral, is_mistral
 from bursar.clients.sdk import sdk_of
 from bursar.payer import Payer
 from bursar.scope import current_run
 from bursar.stores.opening import open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import anthropic
     import openai
 
@@ -38,6 +42,14 @@ if TYPE_CHECKING:
 __all__ = ["Payer", "guard"]
 
 ClientT = TypeVar("ClientT")
+
+_OTHERS: Final[tuple[tuple[Callable[[object], bool], Callable[[object, Payer], object]], ...]] = (
+    (is_google, guard_google),
+    (is_bedrock, guard_bedrock),
+    (is_mistral, guard_mistral),
+    (is_cohere, guard_cohere),
+)
+"""SDKs whose clients are made of other parts than OpenAI's and Anthropic's."""
 
 
 @overload
@@ -125,7 +137,8 @@ def guard(
 
     Args:
         client: A client of the OpenAI, Anthropic or Groq SDK, sync or async, Azure and Bedrock included; a
-            `google.genai.Client` or its `.aio`; boto3's client of `bedrock-runtime`. It is not changed.
+            `google.genai.Client` or its `.aio`; boto3's client of `bedrock-runtime`; a client of Mistral's or of
+            Cohere's SDK. It is not changed.
 
         budget: Dollars that this client may spend as long as it lives, or a `Budget`; None to pay only from the run
             around the call, and to be metered without a limit where there is none.
@@ -139,8 +152,8 @@ def guard(
         ValueError: The budget makes no sense.
         UnknownAgent: The run around this code has no allotment for the agent.
     """
-    is_of_google, is_of_aws = is_google(client), is_bedrock(client)
-    sdk = None if is_of_google or is_of_aws else sdk_of(client)
+    guard_own = next((guard_one for is_of, guard_one in _OTHERS if is_of(client)), None)
+    sdk = None if guard_own is not None else sdk_of(client)
     own = budget if isinstance(budget, Budget) or budget is None else Budget(budget, store=store)
     if own is not None and inspect.iscoroutinefunction(own.policy.on_exceed) and not (sdk and sdk.is_async):
         msg = "on_exceed is an async function, but the client is not async; use an async client or a plain function"
@@ -157,6 +170,7 @@ def guard(
         store=named_store,
     )
     payer.check_agent()
-    if is_of_google:
-        return guard_google(client, payer)
-    return guard_bedrock(client, payer) if sdk is None else guard_client(client, sdk, payer)
+    if sdk is not None:
+        return guard_client(client, sdk, payer)
+    assert guard_own is not None  # noqa: S101 (a client that is of no SDK has raised)
+    return guard_own(client, payer)

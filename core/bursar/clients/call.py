@@ -5,11 +5,10 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
-from bursar.clients.answer import AnswerReader
 from bursar.clients.bodies import body_of, with_body
 from bursar.clients.linking import take_link
+from bursar.clients.responses import stop_response, take_response
 from bursar.clients.timeouts import timeout_of
-from bursar.clients.transport import http_package, read_through
 from bursar.clients.unmetered import never, unmetered_plan
 from bursar.dropped import dropped
 from bursar.meter import Meter, Observer, plan_request, takes_limit
@@ -163,25 +162,14 @@ class GuardedCall:
         if not response.is_success or self._is_answered:
             return
         self._is_answered = True
-        if self.endpoint is None:
-            self.meter.settle(Receipt())
-        elif response.is_stream_consumed or response.is_closed:
-            read = self.endpoint.read_content(response.content, response.headers.get("content-type", ""))
-            self.meter.settle(self.endpoint.completed(self._sent_body, read or Receipt()))
-        else:
-            # Bedrock's own framing of events is not read here; as nothing is seen of it, its bound is booked.
-            content_type = response.headers.get("content-type", "")
-            is_events = is_stream and "json" not in content_type and "amazon" not in content_type
-            reader = AnswerReader(
-                self.meter,
-                self.endpoint,
-                self._sent_body,
-                content_type=content_type,
-                is_events=is_events,
-                hides_usage=self._hides_usage and is_events,
-            )
-            read_through(response, reader)
-            self.is_being_read = True
+        self.is_being_read = take_response(
+            response,
+            self.meter,
+            self.endpoint,
+            self._sent_body,
+            is_stream=is_stream,
+            hides_usage=self._hides_usage,
+        )
 
     def returned(self) -> None:
         """The SDK gave the call back to the caller: what is neither settled nor being read now never will be."""
@@ -203,18 +191,7 @@ class GuardedCall:
         """Return an HTTP response that says why the call was stopped, or None where its endpoint has no such thing."""
         if self.endpoint is None or not self.meter.stops_gracefully:
             return None
-        text = f"[Stopped by the budget: {exceeded}]"
-        response_type = http_package(request).Response
-        if not self._ask.stream:
-            body = self.endpoint.stop_response(self._body, text)
-            return None if body is None else response_type(200, json=body, request=request)
-        events = self.endpoint.stop_events(self._body, text)
-        if events is None:
-            return None
-        content = self.endpoint.encode_events(events)
-        return response_type(
-            200, headers={"content-type": "text/event-stream"}, content=content, request=request
-        )
+        return stop_response(self.endpoint, self._body, exceeded, request, is_stream=self._ask.stream)
 
     def without_usage(self, error: Exception) -> Any:
         """Return the options without the usage that only bursar asked for, if *error* is about just that, or None."""

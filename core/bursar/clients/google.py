@@ -47,7 +47,7 @@ else:
 
 def is_google(client: object) -> bool:
     """Whether *client* is a `google.genai.Client`, or its `.aio`."""
-    return type(client).__module__ == "google.genai.client" or hasattr(client, "bursar_google")
+    return any(base.__module__ == "google.genai.client" for base in type(client).__mro__)
 
 
 def guard_google(client: ClientT, payer: Payer) -> ClientT:
@@ -68,7 +68,6 @@ def _twin(client: Any, api_client: Any, payer: Payer) -> Any:
         "__del__": _keep_open,
         "bursar": payer,
         "bursar_plain": plain,
-        "bursar_google": True,
         **{name: property(_refuse(name, _OWN_CLIENT)) for name in _BESIDE if hasattr(plain, name)},
     }
     if hasattr(plain, "live"):

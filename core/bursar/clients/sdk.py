@@ -93,7 +93,7 @@ def sdk_of(client: object) -> Sdk:
         raise TypeError(msg)
     kind = f"{type(client).__module__}.{type(client).__qualname__}"
     msg = (
-        "guard() takes a client of the OpenAI, Anthropic, Groq or google-genai SDK, or boto3's of bedrock-runtime, "
-        f"not {kind}; a framework's model is guarded by its adapter, such as bursar_langchain"
+        "guard() takes a client of the OpenAI, Anthropic, Groq, google-genai, Mistral or Cohere SDK, or boto3's of "
+        f"bedrock-runtime, not {kind}; a framework's model is guarded by its adapter, such as bursar_langchain"
     )
     raise TypeError(msg)

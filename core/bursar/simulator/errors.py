@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from bursar.simulator.faults import Fault
 
-Dialect = Literal["openai", "anthropic", "google", "aws"]
+Dialect = Literal["openai", "anthropic", "google", "aws", "cohere"]
 """Whose wire format a request speaks."""
 
 _OPENAI_TYPES: Final[Mapping[int, tuple[str, str | None, str]]] = {
@@ -91,6 +91,9 @@ def error_body(
         return {"type": "error", "error": error, "request_id": "req_simulated"}
     if dialect == "aws":
         return {"message": message or _AWS_TYPES.get(status, _AWS_TYPES[500 if status >= 500 else 400])}
+    if dialect == "cohere":
+        usual = "internal server error" if status >= 500 else "invalid request"
+        return {"id": "simulated", "message": message or usual}
     if dialect == "google":
         kind, usual = _GOOGLE_TYPES.get(status, _GOOGLE_TYPES[500 if status >= 500 else 400])
         return {"error": {"code": status, "message": message or usual, "status": kind}}

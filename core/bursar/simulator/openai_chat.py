@@ -112,9 +112,20 @@ def usage_body(generation: Generation) -> dict[str, Any]:
 
 
 def events(
-    request: Request, generation: Generation, *, id_: str, created: int, with_usage: bool
+    request: Request,
+    generation: Generation,
+    *,
+    id_: str,
+    created: int,
+    with_usage: bool,
+    is_told_last: bool = False,
 ) -> Iterator[Event]:
-    """Yield the chunks; the usage comes in one of its own, and only where the request asks for it."""
+    """
+    Yield the chunks; the usage comes in one of its own, and only where the request asks for it.
+
+    Args:
+        is_told_last: Whether the last chunk of the answer states it unasked, as Mistral's does.
+    """
     asked = bool(part_of(request.body, "stream_options").get("include_usage"))
     head: dict[str, Any] = {
         "id": id_,
@@ -125,10 +136,12 @@ def events(
         "system_fingerprint": "fp_simulated",
     }
 
-    def chunk(index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
+    def chunk(
+        index: int, delta: dict[str, Any], finish: str | None = None, used: dict[str, Any] | None = None
+    ) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
         body = {**head, "choices": [choice]}
-        return unnamed({**body, "usage": None} if asked else body)
+        return unnamed({**body, "usage": used} if asked or used else body)
 
     everyone = range(generation.choices)
     thought = generation.reasoning_tokens * generation.choices
@@ -148,7 +161,9 @@ def events(
             yield Event(chunk(index, {"tool_calls": [opening]}), total)
             yield Event(chunk(index, {"tool_calls": [rest]}), total)
     for index in everyone:
-        yield Event(chunk(index, {}, generation.finish), total, ends=index == generation.choices - 1)
+        is_last = index == generation.choices - 1
+        used = usage_body(generation) if is_told_last and is_last and with_usage else None
+        yield Event(chunk(index, {}, generation.finish, used), total, ends=is_last)
     if asked and with_usage:
         yield Event(unnamed({**head, "choices": [], "usage": usage_body(generation)}), total, ends=True)
     yield Event(b"data: [DONE]\n\n", total, ends=True)

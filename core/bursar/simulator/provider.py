@@ -13,14 +13,15 @@ from urllib.parse import urlsplit
 
 from bursar.simulator import (
     anthropic_messages,
+    cohere,
     decisions,
     embeddings,
     gemini,
-    in_the_path,
     media,
     openai_chat,
     openai_completions,
     openai_responses,
+    others,
     prompts,
 )
 from bursar.simulator.batches import Batches
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from bursar.simulator.sse import Event
 
 _CHOICES_MOST: Final = 128
+_OTHERS: Final = frozenset({"google", "aws", "cohere"})
+"""The dialects that are neither OpenAI's nor Anthropic's."""
 _USUAL_MODELS: Final[Mapping[str, str]] = {
     "moderations": "omni-moderation-latest",
     "image_variations": "dall-e-2",
@@ -210,8 +213,8 @@ class Provider:
             context=generation.price_context,
         )
         base = replace(base, charge=charge)
-        if route.dialect in ("google", "aws"):
-            return in_the_path.plan(base, request, generation, number, with_usage=with_usage)
+        if route.dialect in _OTHERS:
+            return others.plan(base, request, generation, number, with_usage=with_usage)
         created = int(record.arrived_at.timestamp())
         make_events: Callable[..., Iterator[Event]]
         make_whole: Callable[[], dict[str, Any]]
@@ -220,6 +223,8 @@ class Provider:
             kind, id_ = (openai_chat, "chatcmpl-sim") if is_chat else (openai_completions, "cmpl-sim")
             id_ += f"{number:08d}"
             make_events = partial(kind.events, request, generation, id_=id_, created=created)
+            if route.provider == "mistral":
+                make_events = partial(make_events, is_told_last=True)
             make_whole = partial(kind.completion, generation, id_=id_, created=created)
         elif request.endpoint == "responses":
             id_ = f"resp_sim{number:08d}"
@@ -245,13 +250,17 @@ class Provider:
             whole, usage = decisions.decision(model, request.body)
             charge = Charge(usage=usage, model=model, provider=decisions.PROVIDER, context={})
             return replace(base, charge=charge, body=encode(whole))
-        inputs = [] if route.dialect == "google" else prompts.embedding_inputs(request.body.get("input"))
+        inputs = [] if route.dialect in _OTHERS else prompts.embedding_inputs(request.body.get("input"))
         tokens = request.input_tokens if answer.input_tokens is None else answer.input_tokens
         if request.endpoint == "embeddings":
             charge = Charge(
                 usage=Usage(input_tokens=tokens), model=model, provider=route.provider, context={}
             )
             base = replace(base, charge=charge)
+            if route.dialect == "cohere":
+                id_ = f"sim{number:08d}"
+                whole = cohere.embeddings(request.body, id_=id_, tokens=tokens, with_usage=with_usage)
+                return replace(base, body=encode(whole))
             if route.dialect == "google":
                 texts = gemini.embedded(request.body)
                 whole = gemini.embeddings(request.body, texts, tokens=tokens, with_usage=with_usage)
@@ -259,6 +268,8 @@ class Provider:
             whole = embeddings.embeddings(
                 model, request.body, inputs, input_tokens=tokens, with_usage=with_usage
             )
+            if route.provider == "mistral":
+                whole["id"] = f"sim{number:08d}"
         else:
             whole = embeddings.moderations(model, inputs, id_=f"modr-sim{number:08d}")
         return replace(base, body=encode(whole))
@@ -274,7 +285,9 @@ class Provider:
             prompts.mappings(body["tools"], "tools")
         limit: int | None = None
         choices = 1
-        if route.endpoint == "chat":
+        if route.dialect in _OTHERS:
+            prompt, limit, choices = others.read(route, model, body)
+        elif route.endpoint == "chat":
             openai_chat.check(body)
             limit = openai_chat.output_limit(model, body)
             choices = openai_chat.whole_number(body, "n", least=1) or 1
@@ -290,8 +303,6 @@ class Provider:
         elif route.endpoint in media.ENDPOINTS:
             media.check(route.endpoint, body)
             prompt = Prompt(messages=(str(body.get("prompt") or body.get("input") or ""),))
-        elif route.dialect in ("google", "aws"):
-            prompt, limit, choices = in_the_path.read(route, model, body)
         elif route.dialect == "anthropic":
             anthropic_messages.check(body)
             limit = anthropic_messages.output_limit(body) if route.endpoint == "messages" else None

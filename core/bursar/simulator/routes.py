@@ -21,6 +21,10 @@ _GOOGLE: Final = re.compile(
 _AWS: Final = re.compile(
     r"/model/(?P<model>[^/]+)/(?P<verb>converse|invoke)(?P<stream>-stream|-with-response-stream)?"
 )
+_MISTRAL: Final = "/mistral/v1/"
+"""Mistral speaks OpenAI's format on the same paths: it has an address of its own here."""
+
+_COHERE: Final = re.compile(r"/(?P<version>v[12])/(?P<call>chat|embed)")
 _GOOGLE_CALLS: Final[Mapping[str, Endpoint]] = {
     "generateContent": "generate",
     "streamGenerateContent": "generate",
@@ -68,7 +72,7 @@ class Route:
 
     endpoint: Endpoint
     dialect: Dialect
-    provider: Literal["openai", "azure", "anthropic", "google", "aws"]
+    provider: Literal["openai", "azure", "anthropic", "google", "aws", "cohere", "mistral"]
     deployment: str | None = None
     item: str | None = None
     is_stream: bool = False
@@ -103,12 +107,18 @@ def find_route(method: str, path: str, *, speaks_anthropic: bool) -> Route:
             deployment=unquote(aws["model"]),
             is_stream=aws["stream"] is not None,
         )
-    call = path.removeprefix("/v1/")
+    if (cohere := _COHERE.fullmatch(path)) and method == "POST":
+        chat: Endpoint = "chat" if cohere["version"] == "v2" else "chat_v1"
+        endpoint: Endpoint = "embeddings" if cohere["call"] == "embed" else chat
+        return Route(endpoint=endpoint, dialect="cohere", provider="cohere")
+    is_mistral = path.startswith(_MISTRAL)
+    call = path.removeprefix(_MISTRAL if is_mistral else "/v1/")
     if call in _ANTHROPIC_CALLS or call.startswith("messages/") or speaks_anthropic:
         endpoint, item = _find(method, call, _ANTHROPIC_CALLS)
         return Route(endpoint=endpoint, dialect="anthropic", provider="anthropic", item=item)
     endpoint, item = _find(method, call, _OPENAI_CALLS)
-    return Route(endpoint=endpoint, dialect="openai", provider="openai", item=item)
+    seller = "mistral" if is_mistral else "openai"
+    return Route(endpoint=endpoint, dialect="openai", provider=seller, item=item)
 
 
 _BATCHES: Final = re.compile(r"(?:messages/)?batches(?:/[^/]+(?:/results)?)?|files(?:/[^/]+/content)?")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Endpoint = Literal[
     "chat",
+    "chat_v1",
     "completions",
     "responses",
     "embeddings",

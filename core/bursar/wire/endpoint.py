@@ -115,8 +115,17 @@ class Endpoint(ABC):
         try:
             body: object = json.loads(content)
         except ValueError:
-            return None
+            return self._read_lines(content)
         return self.read_response(body) if is_mapping(body) else None
+
+    def _read_lines(self, content: bytes) -> Receipt | None:
+        """Return what a stream of JSON, one object on each line, says; Cohere's first version and Ollama send such."""
+        try:
+            lines: list[object] = [json.loads(line) for line in content.splitlines() if line]
+        except ValueError:
+            return None
+        events = [line for line in lines if is_mapping(line)]
+        return self.read_events(events) if len(events) > 1 else None
 
     def completed(self, request: Json, receipt: Receipt) -> Receipt:
         """

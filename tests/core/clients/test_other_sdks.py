@@ -1,4 +1,4 @@
-"""Groq's, Google's and AWS's own SDKs through `guard()`: each is held to what the first two are held to."""
+"""The SDKs of Groq, Google, AWS, Mistral and Cohere through `guard()`: held to what the first two are held to."""
 
 # What an SDK returns depends on options that its types do not follow.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,11 +31,15 @@ from ...integrations.adapter_contract import AdapterContract, Cast
 
 # Any of them may be missing where the first two SDKs are tested with other versions.
 boto3: Any = pytest.importorskip("boto3")
+cohere: Any = pytest.importorskip("cohere")
 groq: Any = pytest.importorskip("groq")
+mistral: Any = pytest.importorskip("mistralai.client")
 genai: Any = pytest.importorskip("google.genai")
 types: Any = genai.types
 Config: Any = pytest.importorskip("botocore.config").Config
 
+MISTRAL, MISTRAL_CHEAPER = "mistral-large-latest", "mistral-small-latest"
+COHERE, COHERE_CHEAPER = "command-a-03-2025", "command-r7b-12-2024"
 GROQ, GROQ_CHEAPER = "llama-3.3-70b-versatile", "llama-3.1-8b-instant"
 GEMINI, GEMINI_CHEAPER = "gemini-2.0-flash", "gemini-2.0-flash-lite"
 CLAUDE, CLAUDE_CHEAPER = "anthropic.claude-sonnet-4-20250514-v1:0", "anthropic.claude-3-haiku-20240307-v1:0"
@@ -99,6 +104,46 @@ def bedrock_client(sim: Simulator, *, retries: int = 0) -> Any:
     )
 
 
+def mistral_client(sim: Simulator, *, retries: int = 0) -> Any:
+    """A real client of Mistral's that calls the simulator."""
+    utils = importlib.import_module("mistralai.client.utils")
+    again = utils.RetryConfig("backoff", utils.BackoffStrategy(1, 1, 1.0, 2_000), False) if retries else None
+    return mistral.Mistral(api_key="k", server_url=f"{_address(sim)}/mistral", retry_config=again)
+
+
+def cohere_client(sim: Simulator, *, retries: int = 0) -> Any:
+    """A real client of Cohere's that calls the simulator."""
+    return _Cohere(api_key="k", base_url=_address(sim), retries=retries)
+
+
+class _Cohere(cohere.ClientV2):
+    """A client as a user may write it: its calls are made with the retries that it was given."""
+
+    def __init__(self, *, retries: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.options = {"max_retries": retries}
+
+
+def _ask_mistral(client: Any, text: str = "hello", limit: int | None = 50) -> Any:
+    messages = [{"role": "user", "content": text}]
+    return client.chat.complete(model=MISTRAL, messages=messages, max_tokens=limit)
+
+
+def _stream_mistral(client: Any, text: str = "hello") -> Any:
+    return client.chat.stream(model=MISTRAL, messages=[{"role": "user", "content": text}], max_tokens=50)
+
+
+def _ask_cohere(client: Any, text: str = "hello", limit: int | None = 50) -> Any:
+    options: Any = {} if limit is None else {"max_tokens": limit}
+    messages = [{"role": "user", "content": text}]
+    return client.chat(model=COHERE, messages=messages, request_options=client.options, **options)
+
+
+def _stream_cohere(client: Any, text: str = "hello") -> Any:
+    messages = [{"role": "user", "content": text}]
+    return client.chat_stream(model=COHERE, messages=messages, max_tokens=50, request_options=client.options)
+
+
 def _ask_groq(client: Any, text: str = "hello", limit: int | None = 50) -> Any:
     options: Any = {} if limit is None else {"max_tokens": limit}
     return client.chat.completions.create(model=GROQ, messages=[{"role": "user", "content": text}], **options)
@@ -146,6 +191,8 @@ KINDS: Any = {
     "groq": (groq_client, _ask_groq, _stream_groq, GROQ, GROQ_CHEAPER),
     "google": (google_client, _ask_google, _stream_google, GEMINI, GEMINI_CHEAPER),
     "bedrock": (bedrock_client, _ask_bedrock, _stream_bedrock, CLAUDE, CLAUDE_CHEAPER),
+    "mistral": (mistral_client, _ask_mistral, _stream_mistral, MISTRAL, MISTRAL_CHEAPER),
+    "cohere": (cohere_client, _ask_cohere, _stream_cohere, COHERE, COHERE_CHEAPER),
 }
 
 
@@ -212,6 +259,18 @@ class TestBedrock(_Contract):
     kind = "bedrock"
 
 
+class TestMistral(_Contract):
+    """The contract."""
+
+    kind = "mistral"
+
+
+class TestCohere(_Contract):
+    """The contract."""
+
+    kind = "cohere"
+
+
 def _entries(store: MemoryStore) -> list[Entry]:
     return list(store.entries(Where()))
 
@@ -254,7 +313,8 @@ def test_streams_that_are_left(kind: str, end: str, sim: Simulator, store: Memor
     dropped.do_all()
 
     assert client.bursar.reserved == 0
-    assert len(_entries(store)) == (0 if (kind, end) == ("google", "never read") else 1)
+    # Google's and Cohere's send nothing before they are read.
+    assert len(_entries(store)) == (0 if kind in {"google", "cohere"} and end == "never read" else 1)
     for entry in _entries(store):
         assert entry.status in {"aborted", "ok"}
         assert 0 < (entry.cost_nanousd or 0) <= entry.bound_nanousd
@@ -264,7 +324,8 @@ def test_streams_that_are_left(kind: str, end: str, sim: Simulator, store: Memor
 def test_lowered_limit(kind: str, sim: Simulator, store: MemoryStore) -> None:
     """An output limit that no longer fits is lowered on the wire."""
     make, ask, *_ = KINDS[kind]
-    limit = {"groq": "$0.0012", "google": "$0.0004", "bedrock": "$0.012"}[kind]
+    limits = {"groq": "$0.0012", "google": "$0.0004", "bedrock": "$0.012"}
+    limit = {**limits, "mistral": "$0.004", "cohere": "$0.01"}[kind]
     ask(guard(make(sim), Budget(limit, store=store)), limit=4000)
     body = sim.requests[-1].body
     asked = body.get("max_tokens") or body.get("generationConfig", {}).get("maxOutputTokens")
@@ -431,6 +492,138 @@ def test_bedrock_operations_that_are_not_metered(sim: Simulator, store: MemorySt
             guardrailIdentifier="g", guardrailVersion="1", source="INPUT", content=[{"text": {"text": "x"}}]
         )
     assert sim.arrived == 0
+
+
+def test_mistral_async_and_parts(sim: Simulator, store: MemoryStore) -> None:
+    """Whatever part of Mistral's client makes a call, it is paid: async, streams, embeddings."""
+    client = guard(mistral_client(sim), Budget(5, store=store))
+    messages: Any = [{"role": "user", "content": "hello"}]
+
+    async def main() -> None:
+        await client.chat.complete_async(model=MISTRAL, messages=messages, max_tokens=50)
+        stream = await client.chat.stream_async(model=MISTRAL, messages=messages, max_tokens=50)
+        assert [event async for event in stream]
+
+    asyncio.run(main())
+    client.embeddings.create(model="mistral-embed", inputs=["a", "b"])
+
+    assert [(entry.subject.operation, entry.source) for entry in _entries(store)] == [
+        ("openai.chat", "priced"),
+        ("openai.chat", "priced"),
+        ("openai.embeddings", "priced"),
+    ]
+    assert sim.wait_idle()
+    assert client.bursar.spent == sim.bill.total
+
+
+def test_mistral_async_cap(sim: Simulator, store: MemoryStore) -> None:
+    """The cap holds for tasks."""
+    client = guard(mistral_client(sim), Budget(calls=3, store=store))
+
+    async def main() -> list[Any]:
+        messages: Any = [{"role": "user", "content": "hello"}]
+        calls = [client.chat.complete_async(model=MISTRAL, messages=messages) for _ in range(10)]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    results = asyncio.run(main())
+
+    assert sum(isinstance(result, BudgetExceeded) for result in results) == 7
+    assert sim.arrived == 3
+
+
+MISTRAL_KEEPS: Any = {
+    "conversation": lambda client: client.beta.conversations.start(inputs="hello", model=MISTRAL),
+    "agent": lambda client: client.agents.complete(
+        agent_id="a", messages=[{"role": "user", "content": "hello"}]
+    ),
+    "moderation": lambda client: client.classifiers.moderate(model="m", inputs=["hello"]),
+    "ocr": lambda client: client.ocr.process(
+        model="mistral-ocr-latest", document={"type": "document_url", "document_url": "https://example.org/a"}
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MISTRAL_KEEPS)
+def test_mistral_without_a_bound(what: str, sim: Simulator, store: MemoryStore) -> None:
+    """What Mistral keeps or counts by itself is refused under a budget in dollars, though OpenAI's is free."""
+    client = guard(mistral_client(sim), Budget(5, store=store))
+    with pytest.raises(UnmeteredEndpoint, match="not metered"):
+        MISTRAL_KEEPS[what](client)
+
+    assert sim.arrived == 0
+
+
+def test_mistral_realtime(sim: Simulator) -> None:
+    """A connection that nothing here sees is refused, on a part that is made when it is first asked for."""
+    audio = guard(mistral_client(sim), 5).audio
+    if not hasattr(type(audio).__mro__[2], "realtime"):
+        pytest.skip("this version has no such thing")
+    with pytest.raises(UnmeteredEndpoint, match="not guarded"):
+        _ = audio.realtime
+
+
+def test_cohere_both_versions(sim: Simulator, store: MemoryStore) -> None:
+    """Both versions of Cohere's chat are paid, whole and streamed, sync and async, and embeddings of both."""
+    address = _address(sim)
+    budget = Budget(5, store=store)
+    old = guard(cohere.Client(api_key="k", base_url=address), budget)
+    new = guard(cohere.AsyncClientV2(api_key="k", base_url=address), budget)
+    old.chat(model=COHERE, message="hello", preamble="be short", max_tokens=50)
+    assert list(old.chat_stream(model=COHERE, message="hello", max_tokens=50))
+    old.embed(model="embed-v4.0", texts=["a", "b"], input_type="search_document", embedding_types=["float"])
+    messages: Any = [{"role": "user", "content": "hello"}]
+
+    async def main() -> None:
+        await new.chat(model=COHERE, messages=messages, max_tokens=50)
+        stream = new.chat_stream(model=COHERE, messages=messages, max_tokens=50)
+        assert [event async for event in stream]
+        await new.embed(
+            model="embed-v4.0", texts=["a"], input_type="search_document", embedding_types=["float"]
+        )
+
+    asyncio.run(main())
+
+    assert [(entry.subject.operation, entry.source) for entry in _entries(store)] == [
+        ("cohere.chat_v1", "priced"),
+        ("cohere.chat_v1", "priced"),
+        ("cohere.embed", "priced"),
+        ("cohere.chat", "priced"),
+        ("cohere.chat", "priced"),
+        ("cohere.embed", "priced"),
+    ]
+    assert sim.wait_idle()
+    assert old.bursar.spent == new.bursar.spent == sim.bill.total
+
+
+def test_cohere_keeps_its_checks(sim: Simulator, store: MemoryStore) -> None:
+    """What the SDK wraps its methods in, by hand, is there still, and pays from the guarded client."""
+    client = guard(cohere.Client(api_key="k", base_url=_address(sim)), Budget(calls=0, store=store))
+    with pytest.raises(ValueError, match="chat_stream"):
+        client.chat(message="hello", stream=True)
+    with pytest.raises(BudgetExceeded):
+        client.chat(model=COHERE, message="hello")
+
+    assert sim.arrived == 0
+
+
+def test_cohere_elsewhere() -> None:
+    """A client of Cohere's models on another host is not taken for one of Cohere's own."""
+    client = object.__new__(importlib.import_module("cohere.aws_client").AwsClient)
+    with pytest.raises(TypeError, match="bedrock-runtime"):
+        guard(client, 5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_users_own_class(kind: str, sim: Simulator, store: MemoryStore) -> None:
+    """A client of a class that the user derived from the SDK's is guarded as well."""
+    make, ask, *_ = KINDS[kind]
+    plain = make(sim)
+    if kind != "bedrock":
+        plain.__class__ = type("Own", (type(plain),), {})
+    client = guard(plain, Budget(5, store=store))
+    ask(client)
+
+    assert client.bursar.spent == sim.bill.total > 0
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,11 +1,11 @@
-"""The providers whose paths name the model and ask for the stream: Google's and AWS's."""
+"""The providers that speak neither OpenAI's format nor Anthropic's: Google, AWS and Cohere."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bursar.simulator import bedrock, gemini
+from bursar.simulator import bedrock, cohere, gemini
 from bursar.simulator.errors import encode
 from bursar.simulator.prompts import Prompt
 from bursar.simulator.tokens import count_tokens
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 def plan(base: Plan, request: Request, generation: Generation, number: int, *, with_usage: bool) -> Plan:
     """Return *base* with the answer to *request*."""
     id_ = f"sim{number:08d}"
+    if base.dialect == "cohere":
+        if request.stream:
+            events = cohere.events(request.endpoint, generation, id_=id_, with_usage=with_usage)
+            return replace(
+                base, events=events, content_type=cohere.LINES if request.endpoint == "chat_v1" else None
+            )
+        whole = cohere.response(request.endpoint, generation, id_=id_, with_usage=with_usage)
+        return replace(base, body=encode(whole))
     if request.endpoint == "generate":
         if request.stream:
             return replace(base, events=gemini.events(generation, id_=id_, with_usage=with_usage))
@@ -39,6 +47,8 @@ def read(route: Route, model: str, body: Mapping[str, Any]) -> tuple[Prompt, int
     Raises:
         WireError: The provider would refuse it.
     """
+    if route.dialect == "cohere":
+        return cohere.read(route.endpoint, model, body), cohere.output_limit(body), 1
     if route.endpoint == "embeddings":
         texts = gemini.embedded(body)
         return Prompt(messages=tuple(texts), tokens=sum(map(count_tokens, texts))), None, 1
