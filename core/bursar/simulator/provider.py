@@ -219,7 +219,8 @@ class Provider:
         make_events: Callable[..., Iterator[Event]]
         make_whole: Callable[[], dict[str, Any]]
         if request.endpoint in ("chat", "completions"):
-            is_chat = request.endpoint == "chat"
+            # What Mistral fills in between two texts, it answers as a chat.
+            is_chat = request.endpoint == "chat" or route.provider == "mistral"
             kind, id_ = (openai_chat, "chatcmpl-sim") if is_chat else (openai_completions, "cmpl-sim")
             id_ += f"{number:08d}"
             make_events = partial(kind.events, request, generation, id_=id_, created=created)

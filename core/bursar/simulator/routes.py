@@ -36,6 +36,7 @@ _GOOGLE_CALLS: Final[Mapping[str, Endpoint]] = {
 _OPENAI_CALLS: Final[Mapping[str, Endpoint]] = {
     "chat/completions": "chat",
     "completions": "completions",
+    "fim/completions": "completions",
     "images/generations": "images",
     "images/edits": "image_edits",
     "images/variations": "image_variations",

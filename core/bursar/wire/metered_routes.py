@@ -14,7 +14,7 @@ from bursar.wire.gemini_embeddings import GeminiEmbeddings
 from bursar.wire.ollama import Ollama
 from bursar.wire.openai_audio import OpenAISpeech, OpenAITranscription
 from bursar.wire.openai_chat import OpenAIChat
-from bursar.wire.openai_completions import OpenAICompletions
+from bursar.wire.openai_completions import MistralFim, OpenAICompletions
 from bursar.wire.openai_decisions import OpenAIDecisions
 from bursar.wire.openai_embeddings import OpenAIEmbeddings
 from bursar.wire.openai_images import OpenAIImages
@@ -46,6 +46,7 @@ COHERE_RERANK: Final = CohereRerank()
 OLLAMA: Final = Ollama()
 OLLAMA_EMBED: Final = Ollama(embeds=True)
 OPENAI_COMPLETIONS: Final = OpenAICompletions()
+MISTRAL_FIM: Final = MistralFim()
 OPENAI_IMAGES: Final = OpenAIImages("openai.images")
 OPENAI_IMAGE_EDITS: Final = OpenAIImages("openai.image_edits")
 # API reference: the only model that makes variations.
@@ -78,6 +79,7 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
         OLLAMA,
         OLLAMA_EMBED,
         OPENAI_COMPLETIONS,
+        MISTRAL_FIM,
         OPENAI_IMAGES,
         OPENAI_IMAGE_EDITS,
         OPENAI_IMAGE_VARIATIONS,
@@ -119,6 +121,7 @@ METERED: Final[tuple[tuple[str, Endpoint], ...]] = (
     # Voyage's, in OpenAI's words.
     (r"v1/multimodalembeddings", OPENAI_EMBEDDINGS),
     (r"completions", OPENAI_COMPLETIONS),
+    (r"fim/completions", MISTRAL_FIM),
     (r"images/generations", OPENAI_IMAGES),
     (r"images/edits", OPENAI_IMAGE_EDITS),
     (r"images/variations", OPENAI_IMAGE_VARIATIONS),

@@ -22,6 +22,7 @@ from bursar.wire.fields import (
     text_at,
 )
 from bursar.wire.openai_common import (
+    HIDDEN_PROMPT,
     add_schemas,
     at_most,
     base_tokens_most,
@@ -59,6 +60,7 @@ _RARE: Final = frozenset(
     }
     | {"data_sources", "prediction", "service_tier", "speed", "models", "modalities"}
     | {"reasoning", "reasoning_effort", "thinking"}
+    | {"safe_prompt", "prompt_mode"}
 )
 """What `_read_rare` reads."""
 
@@ -94,6 +96,9 @@ class OpenAIChat(Endpoint):
         weight.note_cache(body)
         tools = [*array_at(body, "tools"), *array_at(body, "functions")]
         add_schemas(weight, tools, (body.get("response_format"), body.get("tool_choice")))
+        if body.get("safe_prompt") or body.get("prompt_mode"):
+            # Mistral puts a prompt of its own before the caller's.
+            weight.tokens += HIDDEN_PROMPT
         choices = max(number_at(body, "n"), 1)
         server_tools: dict[str, int | None] = {
             kind: None for kind in tool_types(body) if kind not in _CLIENT_TOOLS

@@ -23,7 +23,7 @@ _REASONING: Final = re.compile(r"(openai/)?(ft:)?(o\d|gpt-[5-9]|gpt-\d\d|codex-|
 _BASE_OWN: Final = 32
 # Models of others behind this format come with system prompts that nobody sees: about 70 tokens for gpt-oss, some
 # hundreds for Grok.
-_BASE_OTHER: Final = 1_024
+HIDDEN_PROMPT: Final = 1_024
 # These were never billed more than the bytes of what was sent, in any recorded exchange.
 _PLAIN: Final = re.compile(
     r"(mistral(ai)?/|deepseek/)?(mistral|ministral|codestral|open-mi[sx]|pixtral|deepseek)-"
@@ -51,7 +51,7 @@ def base_tokens_most(model: str) -> int:
     """Return the most tokens that the provider of *model* puts around a prompt."""
     if _OWN.match(model) is not None:
         return _BASE_OWN
-    return _BASE_PLAIN if _PLAIN.match(model) else _BASE_OTHER
+    return _BASE_PLAIN if _PLAIN.match(model) else HIDDEN_PROMPT
 
 
 def add_overheads(weight: Weight, tools: Sequence[object], schemas: Iterable[object]) -> None:

@@ -100,6 +100,24 @@ class OpenAICompletions(OpenAIChat):
         return {**whole, "object": "text_completion", "choices": choices}
 
 
+class MistralFim(OpenAICompletions):
+    """`POST /fim/completions`: what stands between two texts, asked for as a completion and answered as a chat."""
+
+    name = "mistral.fim"
+
+    def output_seen(self, events: Iterable[Json]) -> str:
+        """See `Endpoint.output_seen`."""
+        return OpenAIChat.output_seen(self, events)
+
+    def stop_response(self, body: Json, text: str) -> dict[str, object] | None:
+        """See `Endpoint.stop_response`."""
+        return OpenAIChat.stop_response(self, body, text)
+
+    def stop_events(self, body: Json, text: str) -> list[dict[str, object]] | None:
+        """See `Endpoint.stop_events`."""
+        return OpenAIChat.stop_events(self, body, text)
+
+
 def _answers(body: Json) -> int:
     return max(number_at(body, "n"), number_at(body, "best_of"), 1)
 

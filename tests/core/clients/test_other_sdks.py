@@ -503,14 +503,19 @@ def test_mistral_async_and_parts(sim: Simulator, store: MemoryStore) -> None:
         await client.chat.complete_async(model=MISTRAL, messages=messages, max_tokens=50)
         stream = await client.chat.stream_async(model=MISTRAL, messages=messages, max_tokens=50)
         assert [event async for event in stream]
+        await client.sdk_configuration.async_client.aclose()
 
     asyncio.run(main())
     client.embeddings.create(model="mistral-embed", inputs=["a", "b"])
+    client.fim.complete(model="codestral-latest", prompt="def f(", suffix="return 1", max_tokens=50)
+    assert list(client.fim.stream(model="codestral-latest", prompt="def f(", suffix="1", max_tokens=50))
 
     assert [(entry.subject.operation, entry.source) for entry in _entries(store)] == [
         ("openai.chat", "priced"),
         ("openai.chat", "priced"),
         ("openai.embeddings", "priced"),
+        ("mistral.fim", "priced"),
+        ("mistral.fim", "priced"),
     ]
     assert sim.wait_idle()
     assert client.bursar.spent == sim.bill.total
@@ -523,7 +528,9 @@ def test_mistral_async_cap(sim: Simulator, store: MemoryStore) -> None:
     async def main() -> list[Any]:
         messages: Any = [{"role": "user", "content": "hello"}]
         calls = [client.chat.complete_async(model=MISTRAL, messages=messages) for _ in range(10)]
-        return await asyncio.gather(*calls, return_exceptions=True)
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        await client.sdk_configuration.async_client.aclose()
+        return results
 
     results = asyncio.run(main())
 
@@ -580,6 +587,7 @@ def test_cohere_both_versions(sim: Simulator, store: MemoryStore) -> None:
         await new.embed(
             model="embed-v4.0", texts=["a"], input_type="search_document", embedding_types=["float"]
         )
+        await new._client_wrapper.httpx_client.httpx_client.aclose()
 
     asyncio.run(main())
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import json
 import warnings
@@ -67,6 +68,14 @@ def address() -> Iterator[str]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture(autouse=True)
+def connections_are_closed() -> Iterator[None]:
+    """Leave no connection to the next test."""
+    yield
+    gc.collect()
+    dropped.do_all()
 
 
 def rows_of(provider: str) -> list[Row]:

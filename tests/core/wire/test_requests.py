@@ -70,6 +70,7 @@ def said(name: str, text: str) -> dict[str, Any]:
         "ollama": ("input",),
         "openai.chat": ("messages",),
         "openai.completions": ("prompt",),
+        "mistral.fim": ("prompt",),
         "openai.image": ("prompt",),
         "openai.trans": ("prompt",),
         "openai": ("input",),
@@ -88,6 +89,16 @@ def pdf(pages: int, *, packed: bool = False) -> str:
         body = zlib.compress(objects)
         objects = b"<< /Type /ObjStm /Length %d >>\nstream\n" % len(body) + body + b"\nendstream"
     return base64.b64encode(b"%PDF-1.7\n" + objects).decode()
+
+
+class TestHiddenPrompts:
+    @pytest.mark.parametrize("asked", [{"safe_prompt": True}, {"prompt_mode": "reasoning"}])
+    def test_prompts_of_the_providers_own(self, asked: dict[str, Any]) -> None:
+        """What Mistral puts before a prompt where it is asked to is in the bound."""
+        plain = OPENAI_CHAT.read_request(chat(model="mistral-large-latest"))
+        body = chat(model="mistral-large-latest", **asked)
+
+        assert OPENAI_CHAT.read_request(body).input_tokens_most == plain.input_tokens_most + 1_024
 
 
 class TestOutputLimit:

@@ -51,6 +51,7 @@ from bursar.wire import (
         ("/v1/embeddings", OPENAI_EMBEDDINGS),
         ("/openai/deployments/ada/embeddings", OPENAI_EMBEDDINGS),
         ("/v1/completions", ENDPOINTS["openai.completions"]),
+        ("/v1/fim/completions#stream", ENDPOINTS["mistral.fim"]),
         ("/openai/deployments/dalle/images/generations", ENDPOINTS["openai.images"]),
         ("/v1/images/edits", ENDPOINTS["openai.image_edits"]),
         ("/v1/images/variations", ENDPOINTS["openai.image_variations"]),

@@ -159,6 +159,7 @@ _GRACEFUL = (
     "ollama.chat",
     "openai.chat",
     "openai.completions",
+    "mistral.fim",
     "openai.responses",
 )
 """What answers in words: vectors, pictures and sounds cannot say why there is no answer."""
