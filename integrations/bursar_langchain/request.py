@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bursar.prices import provider_of_url
 from bursar.wire import OPENAI_COMPLETIONS, chat_format
-from bursar.wire.fields import is_mapping, object_at, text_at
+from bursar.wire.fields import array_at, is_mapping, object_at, text_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,7 +67,7 @@ def chat_request(
 
         serialized: Of the event: where the model's own address is.
     """
-    model, provider = _model_of(params, metadata), _provider_of(params, metadata, serialized)
+    model, provider = _model_of(params, metadata, serialized), _provider_of(params, metadata, serialized)
     body = _body(params, metadata, model)
     body["messages"] = [_message(message) for message in messages]
     return Request(chat_format(provider, model), body, provider)
@@ -80,7 +80,7 @@ def text_request(
     serialized: Mapping[str, Any] | None = None,
 ) -> Request:
     """Return what a model that completes texts is about to send."""
-    model, provider = _model_of(params, metadata), _provider_of(params, metadata, serialized)
+    model, provider = _model_of(params, metadata, serialized), _provider_of(params, metadata, serialized)
     body = _body(params, metadata, model)
     body["prompt"] = prompt
     return Request(OPENAI_COMPLETIONS, body, provider)
@@ -99,7 +99,16 @@ def _body(params: Mapping[str, Any], metadata: Mapping[str, Any], model: str) ->
     return body
 
 
-def _model_of(params: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+def class_of(serialized: Mapping[str, Any] | None) -> str:
+    """Return the name of the class that an event is about, or an empty one."""
+    path = array_at(serialized or {}, "id")
+    return str(path[-1]) if path else ""
+
+
+def _model_of(
+    params: Mapping[str, Any], metadata: Mapping[str, Any], serialized: Mapping[str, Any] | None
+) -> str:
+    """Return the model's name; a model without any, as those of tests are, is called what its class is."""
     for name in (
         metadata.get("ls_model_name"),
         params.get("model"),
@@ -108,7 +117,7 @@ def _model_of(params: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
     ):
         if isinstance(name, str) and name:
             return name
-    return ""
+    return class_of(serialized)
 
 
 def _provider_of(

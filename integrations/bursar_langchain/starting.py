@@ -7,12 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bursar.meter import plan_request
-from bursar.wire.fields import array_at
 from bursar_langchain.calls import CALLS, ModelCall, Prompts
 from bursar_langchain.claims import CLAIMS
 from bursar_langchain.identity import agent_of
 from bursar_langchain.payers import booking_of, close_root, place_of
-from bursar_langchain.request import chat_request, text_request
+from bursar_langchain.request import chat_request, class_of, text_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,7 +82,8 @@ def _begin(
         offered.release()
         handlers += offered.handlers
     root_id = parent.root.id if parent is not None else (parent_run_id or run_id).int
-    workflow = (parent.root.name if parent is not None else more.get("name")) or _class_of(serialized)
+    named = parent.root.name if parent is not None else more.get("name")
+    workflow = named or class_of(serialized) or "langchain"
     booking = booking_of(agent_of(parent, about), parent, handlers, root_id=root_id, workflow=workflow)
     if booking is None:
         return None
@@ -137,11 +137,6 @@ def _prompts_of(params: Mapping[str, Any]) -> Prompts:
         prompts = Prompts(params)
         _prompts.set(prompts)
     return prompts
-
-
-def _class_of(serialized: Mapping[str, Any] | None) -> str:
-    path = array_at(serialized or {}, "id")
-    return str(path[-1]) if path else "langchain"
 
 
 def _never(tokens: int) -> bool:

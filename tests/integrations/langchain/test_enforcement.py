@@ -18,13 +18,14 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents import middleware as middlewares
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models import BaseChatModel, FakeListChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langgraph.graph import START, MessagesState, StateGraph
 from tests.integrations.langchain.conftest import Scripted, calls_tool, entries_of, openai_model
 
-from bursar import Budget, BudgetExceeded
+import bursar
+from bursar import Budget, BudgetExceeded, UnknownPrice
 from bursar.simulator import Simulator
 from bursar.store import Where
 from bursar.stores.memory import MemoryStore
@@ -383,10 +384,19 @@ def test_three_choices_are_held_three_times(sim: Simulator, store: MemoryStore) 
 
 def test_an_unknown_price_is_refused_with_the_line_to_add(store: MemoryStore) -> None:
     """Under a budget in dollars, a model without a price is not called."""
-    from bursar import UnknownPrice
-
     model = Scripted(model="acme-7b")
     with Budget(5, store=store).run("job"), pytest.raises(UnknownPrice, match=r"bursar\.prices\.add"):
         model.invoke("hello")
 
     assert [] == model.sent
+
+
+def test_a_model_without_a_name(store: MemoryStore) -> None:
+    """A fake model is called what its class is: the line that the error shows can be written, and helps."""
+    model = FakeListChatModel(responses=["hello"])
+    with Budget(5, store=store).run("job"):
+        with pytest.raises(UnknownPrice, match=r'bursar\.prices\.free\("FakeListChatModel"\)'):
+            model.invoke("hello")
+        bursar.prices.free("FakeListChatModel")
+
+        assert "hello" == model.invoke("hello").content
