@@ -11,10 +11,11 @@ task CrewAI makes it.  A hook of CrewAI's can stop nothing safely (it swallows w
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import finalize
 
 from crewai import Crew
@@ -23,7 +24,12 @@ from crewai.flow.flow import Flow
 from crewai.hooks.dispatch import InterceptionPoint, register, unregister
 
 from bursar.dropped import dropped
+from bursar.ids import new_id
 from bursar.payer.rooted import close_root
+from bursar.scope import leave
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 _EXECUTOR_MODULES: Final = ("crewai.agents.agent_executor", "crewai.experimental.agent_executor")
 """Where CrewAI has its `AgentExecutor`, newest first."""
@@ -72,14 +78,32 @@ _alone: Final[ContextVar[tuple[Any, _Outputs] | None]] = ContextVar("bursar_crew
 _FRAMES: Final[ContextVar[tuple[Frame, ...]]] = ContextVar("bursar_crewai_frames", default=())
 
 
+_OUTSIDE: Final[ContextVar[Frame | None]] = ContextVar("bursar_crewai_outside", default=None)
+"""The crew that works outside of any execution that CrewAI tells of: it is trained, or replayed."""
+
+
 def frames() -> tuple[Frame, ...]:
     """Return what is being run around this code, outermost first."""
-    found = _FRAMES.get()
+    found, outside = _FRAMES.get(), _OUTSIDE.get()
     if not found:
-        return found
-    run_id = get_execution_uuid()
+        return () if outside is None else (outside,)
+    run_id = get_execution_uuid() or (outside and outside.run_id)
     # Of an execution that was cut short, CrewAI may tell no end.
-    return tuple(frame for frame in found if frame.run_id == run_id)
+    inside = tuple(frame for frame in found if frame.run_id == run_id)
+    return inside or (() if outside is None else (outside,))
+
+
+@contextmanager
+def following(crew: Any) -> Generator[None]:
+    """Take it that *crew* is run in this block, and its run over at the end."""
+    run_id = get_execution_uuid() or new_id()
+    frame = Frame(crew, run_id, _name_of(crew), None, None, EXECUTIONS.begin(run_id))
+    token = _OUTSIDE.set(frame)
+    try:
+        yield
+    finally:
+        leave(_OUTSIDE, token, frame)
+        EXECUTIONS.end(run_id, frame.finished)
 
 
 class _Outputs(list[Any]):

@@ -50,8 +50,12 @@ _PURPOSES: Final = {
     "crewai.utilities.planning_handler": "planning",
     "crewai.tasks.llm_guardrail": "guardrail",
     "crewai.utilities.converter": "conversion",
+    "crewai.utilities.evaluators": "evaluation",
 }
 """What a call is for, by the module that makes it."""
+
+_OF_AGENTS: Final = ("crewai.agent", "crewai.lite_agent", "crewai.utilities.evaluators")
+"""Modules whose methods are an agent's own, or work for one."""
 
 _DEPTH_MOST: Final = 60
 
@@ -185,8 +189,9 @@ def _on_stack() -> tuple[str, Any]:
         if module.startswith("crewai"):
             if not purpose:
                 purpose = next((what for name, what in _PURPOSES.items() if module.startswith(name)), "")
-            if module.startswith("crewai.agent") or module == "crewai.lite_agent":
+            if module.startswith(_OF_AGENTS):
                 owner: Any = frame.f_locals.get("self")
+                owner = getattr(owner, "original_agent", owner)
                 if isinstance(owner, AGENTS):
                     return purpose, owner
         frame = frame.f_back

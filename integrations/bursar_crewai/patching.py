@@ -12,12 +12,13 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
+from crewai import Crew
 from crewai.llms.base_llm import BaseLLM
 
 from bursar.scope import current_run
 from bursar_crewai.calls import apaid, note_usage, paid
 from bursar_crewai.embedding import BASES, paid_embedding
-from bursar_crewai.frames import follow, unfollow
+from bursar_crewai.frames import follow, following, unfollow
 from bursar_crewai.payers import ATTACHED
 from bursar_crewai.usage import usage_of
 
@@ -119,8 +120,20 @@ def _embedding(plain: Any) -> Any:
     return __call__
 
 
+def _following(plain: Any) -> Any:
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not ATTACHED and current_run.get() is None:
+            return plain(self, *args, **kwargs)
+        with following(self):
+            return plain(self, *args, **kwargs)
+
+    return run
+
+
 _SEAMS: Final[tuple[tuple[Any, Mapping[str, Any]], ...]] = (
     (BaseLLM, {"call": _paying, "acall": _apaying, "_track_token_usage_internal": _noting}),
     *((base, {"__call__": _embedding}) for base in BASES),
+    # Of what these ask by themselves, CrewAI tells no boundary.
+    (Crew, {"train": _following, "replay": _following}),
 )
-"""The classes whose subclasses' methods are paid for."""
+"""The classes whose methods are paid for or followed, those of their subclasses too."""
