@@ -178,8 +178,9 @@ def _add_fallback(model: Any, guarding: Guarding, downgrade: Iterable[str | Base
             raise TypeError(msg)
         # A price is found by the name alone where both are of one provider, else with the provider before it.
         name = model_name(step)
-        if provider_of(step) != provider_of(model):
-            name = f"{provider_of(step)}/{name}"
+        seller = provider_of(step, name)
+        if seller != provider_of(model, model_name(model)):
+            name = f"{seller}/{name}"
         fallback[name] = _twin(copy.copy(_without_clients(step)), Guarding(guarding.payer))
         steps.append(name)
     guarding.steps, guarding.fallback = tuple(steps), fallback

@@ -15,7 +15,7 @@ from bursar.errors import BudgetExceeded
 from bursar_llama_index.calls import ModelCall, is_at_work
 from bursar_llama_index.identity import FRAMES
 from bursar_llama_index.payers import LlamaIndexPayer
-from bursar_llama_index.request import request_of
+from bursar_llama_index.request import request_of, setting
 from bursar_llama_index.streams import PaidAsyncStream, PaidStream
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _call_of(model: Any, name: str, prompt: Any, kwargs: dict[str, Any]) -> Mode
 
 def payers_beside(model: Any) -> list[LlamaIndexPayer]:
     """Return who pays for the calls of *model* besides its guard: the handlers that it was given."""
-    handlers = getattr(getattr(model, "callback_manager", None), "handlers", None) or ()
+    handlers = getattr(setting(model, "callback_manager"), "handlers", None) or ()
     found = (getattr(handler, "bursar", None) for handler in handlers)
     return [payer for payer in found if isinstance(payer, LlamaIndexPayer)]
 

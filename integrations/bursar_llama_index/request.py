@@ -59,9 +59,9 @@ def request_of(model: Any, prompt: object, arguments: Mapping[str, Any], *, stre
 
         arguments: What the method was called with by name.
     """
-    provider = provider_of(model)
     body = _arguments(model, arguments, stream=stream)
     body["model"] = name = _text(body.get("model")) or model_name(model)
+    provider = provider_of(model, name)
     if stream:
         body["stream"] = True
     if isinstance(prompt, str):
@@ -80,34 +80,58 @@ def request_of(model: Any, prompt: object, arguments: Mapping[str, Any], *, stre
 
 def embedding_request(model: Any, texts: Sequence[str]) -> Request:
     """Return what an embedding *model* is about to send."""
-    engine = getattr(model, "_text_engine", None)
-    body = {"model": engine if isinstance(engine, str) else model_name(model), "input": list(texts)}
-    return Request(OPENAI_EMBEDDINGS, body, provider_of(model))
+    engine = setting(model, "_text_engine")
+    name = model_name(model)
+    body = {"model": engine if isinstance(engine, str) else name, "input": list(texts)}
+    return Request(OPENAI_EMBEDDINGS, body, provider_of(model, name))
+
+
+def setting(model: Any, name: str) -> Any:
+    """
+    Return the attribute of that *name*, or None.
+
+    Of a pydantic model, to ask for what is not there takes as long as ten that are; a class is looked at once.
+    """
+    own: Mapping[str, Any] = model.__dict__
+    if name in own:
+        return own[name]
+    return getattr(model, name, None) if _may_have(_class_of(model), name) else None
+
+
+@lru_cache(maxsize=4096)
+def _may_have(model_class: type, name: str) -> bool:
+    return any(
+        name in vars(base)
+        or name in vars(base).get("__private_attributes__", ())
+        or ("__getattr__" in vars(base) and not base.__module__.startswith("pydantic."))
+        for base in model_class.__mro__
+    )
 
 
 def model_name(model: Any) -> str:
     """Return the name that *model* is asked for by, as its settings say."""
-    names = (getattr(model, name, None) for name in _NAMES)
+    names = (setting(model, name) for name in _NAMES)
     named = next((name for name in names if isinstance(name, str) and name), None)
     if named is None:
-        named = getattr(getattr(model, "metadata", None), "model_name", None)
+        named = getattr(setting(model, "metadata"), "model_name", None)
     return named if isinstance(named, str) and named not in {"", "unknown"} else type(model).__name__
 
 
-def provider_of(model: Any) -> str:
-    """Return who bills for what *model* sends: whoever its address belongs to, else whom its class is for."""
-    for name in _URLS:
-        url = getattr(model, name, None)
+def provider_of(model: Any, name: str) -> str:
+    """Return who bills for what *model* of that *name* sends: whoever its address belongs to, or its class is for."""
+    for address in _URLS:
+        url = setting(model, address)
         if isinstance(url, str) and url and (found := provider_of_url(url)) is not None:
             return found
     found = _provider_of_class(_class_of(model))
     # A test that gives a stand-in the name of a model wants it priced as that.
-    return "" if found == _MOCK and model_name(model) != type(model).__name__ else found
+    return "" if found == _MOCK and name != type(model).__name__ else found
 
 
 def _class_of(model: Any) -> type:
     """Return the user's own class of *model*: that of a guarded one goes when the model does."""
-    return getattr(model, "bursar_plain", type(model))
+    kind: type = type(model)
+    return model.bursar_plain if hasattr(kind, "bursar_plain") else kind
 
 
 @lru_cache(maxsize=1024)
@@ -132,23 +156,23 @@ def _free_of_charge(name: str) -> None:
 def _arguments(model: Any, arguments: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
     """Return what goes with the messages: what the model's class itself makes of its settings and of *arguments*."""
     given = {key: value for key, value in arguments.items() if key not in _NOT_SENT}
-    if stream and hasattr(model, "_get_model_kwargs"):
+    if stream and setting(model, "_get_model_kwargs") is not None:
         given["stream"] = True
     for method in ("_get_model_kwargs", "_get_all_kwargs"):
-        make = getattr(model, method, None)
+        make = setting(model, method)
         if callable(make):
             made: Any = make(**given)
             return {key: value for key, value in made.items() if value is not None}
     body: dict[str, Any] = {"model": model_name(model)}
-    limit = getattr(model, "max_tokens", None)
+    limit = setting(model, "max_tokens")
     if isinstance(limit, int):
         body["max_tokens"] = limit
-    extra = getattr(model, "additional_kwargs", None)
+    extra = setting(model, "additional_kwargs")
     return {**body, **_plain(given), **(_plain(extra) if is_mapping(extra) else {})}
 
 
 def _completes_texts(model: Any) -> bool:
-    return hasattr(model, "_get_model_kwargs") and not model.metadata.is_chat_model
+    return setting(model, "_get_model_kwargs") is not None and not model.metadata.is_chat_model
 
 
 @lru_cache(maxsize=1024)

@@ -77,8 +77,7 @@ class OpenAIChat(Endpoint):
         weight.add(body.get("messages"))
         weight.tokens += base_tokens_most(model)
         # To look for each of them would take longer than all the rest.
-        is_plain = _RARE.isdisjoint(body) and "-search" not in model
-        more = {} if is_plain else self._read_rare(body, model, weight)
+        more = {} if _is_plain(body, model) else self._read_rare(body, model, weight)
         return Ask(
             model=model,
             stream=body.get("stream") is True,
@@ -125,10 +124,12 @@ class OpenAIChat(Endpoint):
 
     def count_input_tokens(self, body: Json) -> int | None:
         """See `Endpoint.count_input_tokens`."""
-        if self.read_request(body).input_unseen:
+        model = text_at(body, "model") or ""
+        # Of messages with anything but text nothing is counted anyway.
+        if not _is_plain(body, model) and self.read_request(body).input_unseen:
             return None
         schemas = [body.get(key) for key in ("tools", "functions", "response_format", "tool_choice")]
-        return count_messages(text_at(body, "model") or "", array_at(body, "messages"), schemas)
+        return count_messages(model, array_at(body, "messages"), schemas)
 
     def with_model(self, body: Json, model: str) -> dict[str, object]:
         """See `Endpoint.with_model`; a model that refuses `max_tokens` gets it under its newer name."""
@@ -243,6 +244,11 @@ class OpenAIChat(Endpoint):
         return b"".join(
             [*(f"data: {json.dumps(event)}\n\n".encode() for event in events), b"data: [DONE]\n\n"]
         )
+
+
+def _is_plain(body: Json, model: str) -> bool:
+    """Whether *body* asks for nothing that `_read_rare` reads."""
+    return _RARE.isdisjoint(body) and "-search" not in model
 
 
 def _said(body: Json, text: str) -> dict[str, str]:
