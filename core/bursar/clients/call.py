@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bursar.clients.bodies import body_of, with_body
 from bursar.clients.linking import take_link
+from bursar.clients.planning import plan_call
 from bursar.clients.responses import stop_response, take_response
 from bursar.clients.timeouts import timeout_of
-from bursar.clients.unmetered import never, unmetered_plan
+from bursar.clients.unmetered import never
 from bursar.dropped import dropped
-from bursar.meter import Meter, Observer, plan_request, takes_limit
+from bursar.meter import Meter, Observer
 from bursar.meter.failures import failure_of, failure_of_status
 from bursar.scope import current_meter
 from bursar.wire import Receipt, Unmetered
@@ -96,16 +97,12 @@ class GuardedCall:
         is_async: bool,
         timeout_s: float | None,
     ) -> Plan:
-        if isinstance(found, Unmetered):
-            model = self._body.get("model")
-            name = model if isinstance(model, str) else ""
-            return unmetered_plan(found, booking, provider=provider, model=name, is_async=is_async)
-        return plan_request(
+        return plan_call(
             found,
             self._body,
-            **booking._asdict(),
-            provider=found.billed_by(provider),
-            can_shrink=takes_limit(found, self._body, host=self._address.host),
+            booking,
+            provider=provider,
+            host=self._address.host,
             is_async=is_async,
             timeout_s=timeout_s,
         )

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from bursar.clients.answer import AnswerReader
 from bursar.clients.attempts import Attempts
+from bursar.clients.planning import plan_call
 from bursar.clients.transport import http_package, read_through
-from bursar.clients.unmetered import never, unmetered_plan
+from bursar.clients.unmetered import never
 from bursar.errors import BudgetExceeded, UnmeteredEndpoint
-from bursar.meter import plan_request, takes_limit
 from bursar.meter.failures import failure_of, failure_of_status
 from bursar.wire import Free, Receipt, Unmetered, endpoint_of, model_in_path, path_with_model
 from bursar.wire.fields import is_mapping
@@ -208,17 +208,11 @@ class GoogleCall(Attempts):
         super().__init__(lambda: self._plan(client, found, is_async=is_async))
 
     def _plan(self, client: Any, found: Endpoint | Unmetered, *, is_async: bool) -> Plan:
-        booking = client.bursar.booking()
-        if isinstance(found, Unmetered):
-            model = self._body.get("model")
-            name = model if isinstance(model, str) else ""
-            return unmetered_plan(found, booking, provider="google", model=name, is_async=is_async)
-        plan = plan_request(
+        plan = plan_call(
             found,
             self._body,
-            **booking._asdict(),
+            client.bursar.booking(),
             provider="google",
-            can_shrink=takes_limit(found, self._body),
             is_async=is_async,
             timeout_s=self._request.timeout,
         )

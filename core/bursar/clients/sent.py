@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bursar.clients.answer import parse_json
 from bursar.clients.attempts import Attempts
+from bursar.clients.planning import plan_call
 from bursar.clients.responses import stop_response, take_response
-from bursar.clients.unmetered import unmetered_plan
 from bursar.errors import BudgetExceeded
-from bursar.meter import plan_request, takes_limit
 from bursar.meter.failures import failure_of, failure_of_status
 from bursar.wire import Free, Unmetered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bursar.meter import Held, Plan
+    from bursar.meter import Held
     from bursar.payer import Payer
     from bursar.wire import Endpoint
 
@@ -129,21 +128,8 @@ class SentCall(Attempts):
         self._sent_body: Any = self._body
         self._request = request
         self._held: Held | None = None
-        super().__init__(lambda: self._plan(payer, provider, found, is_async=is_async))
-
-    def _plan(self, payer: Payer, provider: str, found: Endpoint | Unmetered, *, is_async: bool) -> Plan:
-        booking = payer.booking()
-        if isinstance(found, Unmetered):
-            model = self._body.get("model")
-            name = model if isinstance(model, str) else ""
-            return unmetered_plan(found, booking, provider=provider, model=name, is_async=is_async)
-        return plan_request(
-            found,
-            self._body,
-            **booking._asdict(),
-            provider=found.billed_by(provider),
-            can_shrink=takes_limit(found, self._body),
-            is_async=is_async,
+        super().__init__(
+            lambda: plan_call(found, self._body, payer.booking(), provider=provider, is_async=is_async)
         )
 
     def next_attempt(self, request: Any) -> Any:
