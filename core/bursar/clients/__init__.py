@@ -155,7 +155,8 @@ def guard(
     guard_own = next((guard_one for is_of, guard_one in _OTHERS if is_of(client)), None)
     sdk = None if guard_own is not None else sdk_of(client)
     own = budget if isinstance(budget, Budget) or budget is None else Budget(budget, store=store)
-    if own is not None and inspect.iscoroutinefunction(own.policy.on_exceed) and not (sdk and sdk.is_async):
+    is_async = any(base.__name__.startswith("Async") for base in type(client).__mro__)
+    if own is not None and inspect.iscoroutinefunction(own.policy.on_exceed) and not is_async:
         msg = "on_exceed is an async function, but the client is not async; use an async client or a plain function"
         raise TypeError(msg)
     kept_in = parse_store(store)

@@ -603,6 +603,27 @@ def test_cohere_both_versions(sim: Simulator, store: MemoryStore) -> None:
     assert old.bursar.spent == new.bursar.spent == sim.bill.total
 
 
+def test_an_async_question(sim: Simulator, store: MemoryStore) -> None:
+    """A client that awaits may ask a function that does; one that blocks may not."""
+
+    async def ask(exceeded: BudgetExceeded) -> Any:
+        await asyncio.sleep(0)
+        return "$1" if exceeded else False
+
+    budget = Budget("$0.000001", on_exceed=ask, store=store)
+    with pytest.raises(TypeError, match="async function"):
+        guard(cohere.ClientV2(api_key="k", base_url=_address(sim)), budget)
+    client = guard(cohere.AsyncClientV2(api_key="k", base_url=_address(sim)), budget)
+
+    async def main() -> None:
+        await client.chat(model=COHERE, messages=[{"role": "user", "content": "hello"}], max_tokens=50)
+        await client._client_wrapper.httpx_client.httpx_client.aclose()
+
+    asyncio.run(main())
+
+    assert sim.arrived == 1
+
+
 def test_cohere_keeps_its_checks(sim: Simulator, store: MemoryStore) -> None:
     """What the SDK wraps its methods in, by hand, is there still, and pays from the guarded client."""
     client = guard(cohere.Client(api_key="k", base_url=_address(sim)), Budget(calls=0, store=store))
