@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from crewai.llms import base_llm
 
+from bursar.attributes import attribute
 from bursar.clients.guarded import guard_client
 from bursar.clients.sdk import sdk_of
 from bursar.payer import Payer
@@ -33,11 +34,11 @@ _AROUND: Final = Payer(None, agent=None, workflow="crewai", made_in=None, outer=
 
 def guarded_client(llm: Any, *, is_async: bool) -> Any:
     """Return a guarded twin of the SDK's client that *llm* calls, or None where it calls none that bursar knows."""
-    if getattr(llm, "is_litellm", False):
+    if attribute(llm, "is_litellm"):
         return None
     name, method = _CLIENTS[is_async]
-    make = getattr(llm, method, None)
-    client = make() if callable(make) else getattr(llm, name, None)
+    make = attribute(llm, method)
+    client = make() if callable(make) else attribute(llm, name)
     return guarded_twin(client)
 
 

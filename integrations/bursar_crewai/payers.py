@@ -8,6 +8,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
+from bursar.attributes import attribute
 from bursar.payer.rooted import RootedPayer
 from bursar.scope import current_run
 
@@ -66,7 +67,7 @@ def detach(owner: Any) -> None:
 
 def attached_to(owner: Any) -> RootedPayer | None:
     """Return who pays for what is run in *owner*: a crew, a flow or an agent."""
-    for callback in getattr(owner, "before_kickoff_callbacks", None) or ():
+    for callback in attribute(owner, "before_kickoff_callbacks") or ():
         if isinstance(callback, Attached):
             return callback.bursar
     return _attached.get(id(owner))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic import BaseModel
 
+from bursar.attributes import attribute
 from bursar.prices import provider_of_url
 from bursar.wire import chat_format
 from bursar.wire.fields import is_array, is_mapping
@@ -61,17 +62,17 @@ def request_of(llm: Any, arguments: Mapping[str, Any]) -> Request:
     limit = output_limit_of(llm)
     if limit is not None:
         body["max_tokens"] = limit
-    choices = getattr(llm, "n", None)
+    choices = attribute(llm, "n")
     if isinstance(choices, int):
         body["n"] = choices
-    if getattr(llm, "stream", None):
+    if attribute(llm, "stream"):
         body["stream"] = True
-    effort = getattr(llm, "reasoning_effort", None)
+    effort = attribute(llm, "reasoning_effort")
     if isinstance(effort, str):
         body["reasoning_effort"] = effort
     if tools := arguments.get("tools"):
         body["tools"] = _plain(tools)
-    wanted = arguments.get("response_model") or getattr(llm, "response_format", None)
+    wanted = arguments.get("response_model") or attribute(llm, "response_format")
     if isinstance(wanted, type) and issubclass(wanted, BaseModel):
         schema = wanted.model_json_schema()
         body["response_format"] = {
@@ -88,7 +89,7 @@ def request_of(llm: Any, arguments: Mapping[str, Any]) -> Request:
 def output_limit_of(llm: Any) -> int | None:
     """Return the most output that *llm* asks for, or None where it sets no limit."""
     for name in _LIMITS:
-        limit = getattr(llm, name, None)
+        limit = attribute(llm, name)
         if isinstance(limit, int | float) and limit > 0:
             return int(limit)
     return None
@@ -97,16 +98,16 @@ def output_limit_of(llm: Any) -> int | None:
 def limit_fields(llm: Any) -> list[str]:
     """Return the fields of *llm* that hold an output limit, those that are set first."""
     there = [name for name in _LIMITS if name in type(llm).model_fields]
-    return [name for name in there if getattr(llm, name, None)] or there[-1:]
+    return [name for name in there if attribute(llm, name)] or there[-1:]
 
 
 def provider_of(llm: Any) -> str:
     """Return who bills for what *llm* sends: whoever its address belongs to, else what CrewAI says."""
     for name in ("base_url", "api_base", "endpoint"):
-        url = getattr(llm, name, None)
+        url = attribute(llm, name)
         if isinstance(url, str) and url and (found := provider_of_url(url)) is not None:
             return found
-    name = getattr(llm, "provider", None)
+    name = attribute(llm, "provider")
     if not isinstance(name, str) or type(llm).__module__.partition(".")[0] != "crewai":
         # Of a class of the user's own, CrewAI's default says nothing.
         return ""

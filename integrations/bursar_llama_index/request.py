@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llama_index.core.llms import ChatMessage
 
+from bursar.attributes import attribute
 from bursar.prices import find_price, free, provider_of_url
 from bursar.wire import OPENAI_COMPLETIONS, OPENAI_EMBEDDINGS, OPENAI_RESPONSES, chat_format
 from bursar.wire.fields import is_array, is_mapping
@@ -87,25 +88,8 @@ def embedding_request(model: Any, texts: Sequence[str]) -> Request:
 
 
 def setting(model: Any, name: str) -> Any:
-    """
-    Return the attribute of that *name*, or None.
-
-    Of a pydantic model, to ask for what is not there takes as long as ten that are; a class is looked at once.
-    """
-    own: Mapping[str, Any] = model.__dict__
-    if name in own:
-        return own[name]
-    return getattr(model, name, None) if _may_have(_class_of(model), name) else None
-
-
-@lru_cache(maxsize=4096)
-def _may_have(model_class: type, name: str) -> bool:
-    return any(
-        name in vars(base)
-        or name in vars(base).get("__private_attributes__", ())
-        or ("__getattr__" in vars(base) and not base.__module__.startswith("pydantic."))
-        for base in model_class.__mro__
-    )
+    """Return the attribute of *model* that is called *name*, or None."""
+    return attribute(model, name, kind=_class_of(model))
 
 
 def model_name(model: Any) -> str:

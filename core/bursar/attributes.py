@@ -1,0 +1,37 @@
+"""Looking at what a framework's object has, which may be nothing: it differs from version to version."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+
+def attribute(thing: Any, name: str, *, kind: type | None = None) -> Any:  # noqa: ANN401 - whatever it is
+    """
+    Return the attribute of *thing* that is called *name*, or None.
+
+    Of a pydantic model, to ask for what is not there takes as long as ten attributes that are: its class is looked at
+    once.
+
+    Args:
+        kind: The class to look at and remember, where that of *thing* was made for it alone.
+    """
+    own: dict[str, Any] | None = getattr(thing, "__dict__", None)
+    if own is None:
+        return getattr(thing, name, None)
+    if name in own:
+        return own[name]
+    extra: Any = getattr(thing, "__pydantic_extra__", None)
+    if extra and name in extra:
+        return extra[name]
+    return getattr(thing, name, None) if _may_have(kind or type(thing), name) else None
+
+
+@lru_cache(maxsize=4096)
+def _may_have(kind: type, name: str) -> bool:
+    return any(
+        name in vars(base)
+        or name in vars(base).get("__private_attributes__", ())
+        or ("__getattr__" in vars(base) and not base.__module__.startswith("pydantic."))
+        for base in kind.__mro__
+    )
