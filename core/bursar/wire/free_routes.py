@@ -19,6 +19,7 @@ ADMINISTRATION: Final = (
     r"webhook_(endpoints|event_types)(/.*)?",
     r"vaults(/.*)?",
     r"safety/(alerts|cases)/{}",
+    r"compliance/review/(notices|items/{}|cases(/{}(/respond)?)?)",
     r"tunnels(/.*)?",
     r"user_profiles(/.*)?",
 )
