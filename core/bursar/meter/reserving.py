@@ -81,7 +81,12 @@ class Reserving:
             UnknownPrice: A limit in dollars is to be kept and the model has no price.
         """
         while True:
-            held, refusal = yield from self._hold_any()
+            model, ladder = self.plan.ask.model, self._ladder()
+            answer = self._look(model, heeds_downgrade=bool(ladder))
+            if isinstance(answer, Grant):
+                # Nearly always.
+                return self._held(answer, self._bound(model))
+            held, refusal = yield from self._go_down(model, ladder, answer)
             if held is not None:
                 return held
             assert refusal is not None  # noqa: S101 (one of the two is always there)
@@ -120,10 +125,11 @@ class Reserving:
         asked = self._bound(self.plan.ask.model)
         return Held(new_id(), asked, self._amounts(asked), None, is_unpaid=True)
 
-    def _hold_any(self) -> Generator[Step, Any, tuple[Held | None, Refusal | None]]:
-        """Go down the list once: the whole bound, waiting for it, the ladder, what is affordable."""
-        model, ladder = self.plan.ask.model, self._ladder()
-        answer = yield from self._hold_whole(model, heeds_downgrade=bool(ladder))
+    def _go_down(
+        self, model: str, ladder: tuple[str, ...], answer: Answer
+    ) -> Generator[Step, Any, tuple[Held | None, Refusal | None]]:
+        """Go down the list once, after *answer*: waiting for the whole bound, the ladder, what is affordable."""
+        answer = yield from self._waited(model, answer, heeds_downgrade=bool(ladder))
         steps: tuple[str, ...] | None = None
         if isinstance(answer, Armed):
             steps = self._usable(ladder)
@@ -136,7 +142,7 @@ class Reserving:
                 )
                 model, *rest = steps
                 steps = tuple(rest)
-            answer = yield from self._hold_whole(model)
+            answer = yield from self._waited(model, self._look(model))
         if isinstance(answer, Grant):
             return self._held(answer, self._bound(model)), None
         refusal = answer
@@ -152,21 +158,24 @@ class Reserving:
                 return self._held(affordable, self._bound(candidate)), None
         return None, refusal
 
-    def _hold_whole(self, model: str, *, heeds_downgrade: bool = False) -> Generator[Step, Any, Answer]:
+    def _look(self, model: str, *, heeds_downgrade: bool = False) -> Answer:
+        """Ask for the whole bound, unless others have waited longer for what it needs."""
         waiters = self.store.waiters
-        key = None
         if waiters.queues and self.plan.can_wait:
             key = waiters.contended(self.plan.chain.keys)
-        if key is not None and not waiters.is_holding(self.owner):
-            answer = self._try(model, heeds_downgrade=heeds_downgrade, only_assess=True)
-            if isinstance(answer, Grant):
+            if key is not None and not waiters.is_holding(self.owner):
+                answer = self._try(model, heeds_downgrade=heeds_downgrade, only_assess=True)
                 # It would fit, and others have waited longer: stand behind them.
-                answer = Refusal("busy", key, key, 0, 0, 0, 0, 0)
-        else:
-            answer = self._try(model, heeds_downgrade=heeds_downgrade)
-        if isinstance(answer, Refusal) and answer.reason == "busy":
-            answer = yield from self._wait(lambda: self._try(model, heeds_downgrade=heeds_downgrade), answer)
-        return answer
+                return Refusal("busy", key, key, 0, 0, 0, 0, 0) if isinstance(answer, Grant) else answer
+        return self._try(model, heeds_downgrade=heeds_downgrade)
+
+    def _waited(
+        self, model: str, answer: Answer, *, heeds_downgrade: bool = False
+    ) -> Generator[Step, Any, Answer]:
+        """Return *answer*, or where it is that an account is busy, what comes of waiting for it."""
+        if not isinstance(answer, Refusal) or answer.reason != "busy":
+            return answer
+        return (yield from self._wait(lambda: self._try(model, heeds_downgrade=heeds_downgrade), answer))
 
     def _wait(self, look: Callable[[], Answer], refusal: Refusal) -> Generator[Step, Any, Answer]:
         """Stand in the queue of the account that is busy until a look is anything else, or the time is up."""
