@@ -157,6 +157,10 @@ class Run:
         """Whether it was used yet."""
         return self._store is not None
 
+    def is_kept_in(self, store: Store) -> bool:
+        """Whether its accounts are in *store*, for certain."""
+        return self._store is store
+
     @property
     def family(self) -> list[str]:
         """The ids of this run and of all runs inside it."""

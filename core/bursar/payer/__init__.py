@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bursar.dropped import dropped
@@ -46,6 +47,11 @@ class Booking(NamedTuple):
             for key, policy in self.chain.policies.items()
         }
         return self._replace(chain=replace(self.chain, policies=policies))
+
+
+@lru_cache(maxsize=4096)
+def _named(name: str, outer: str) -> Agent:
+    return Agent(name=name, path=name if outer == name else f"{outer}/{name}")
 
 
 class Payer:
@@ -110,7 +116,8 @@ class Payer:
         run = run or self.run
         agent = self._agent() if named is None else self._renamed(named)
         chain = run.chain(agent.name, self._payers(run))
-        self.check_agent(run)
+        if self.agent is not None and self.budget is None:
+            self.check_agent(run)
         if run.id not in self._used and len(self._used) < _RUNS_REMEMBERED:
             self._used[run.id] = run
         return Booking(run, agent, chain)
@@ -118,7 +125,7 @@ class Payer:
     def _agent(self) -> Agent:
         name = self.agent_name
         outer = self._outer.agent_name if self._outer is not None else name
-        return Agent(name=name, path=name if outer == name else f"{outer}/{name}")
+        return _named(name, outer)
 
     def _renamed(self, named: Agent) -> Agent:
         """Return *named* under the name that the user gave this payer, if there is one."""
@@ -202,6 +209,9 @@ class Payer:
 
     def _own_run(self, around: Run | None) -> Run:
         """Return the run that stands for this client where there is none around the call."""
+        if around is not None and self._own is not None and self._own.is_kept_in(around.store):
+            # Every call but the first.
+            return self._own
         with self._lock:
             if self._own is None:
                 title = f'agent "{self.agent}"' if self.agent else "this client"

@@ -25,6 +25,12 @@ _MISTRAL: Final = "/mistral/v1/"
 """Mistral speaks OpenAI's format on the same paths: it has an address of its own here."""
 
 _COHERE: Final = re.compile(r"/(?P<version>v[12])/(?P<call>chat|embed)")
+_COHERE_CALLS: Final[Mapping[tuple[str, str], Endpoint]] = {
+    ("v1", "chat"): "chat_v1",
+    ("v2", "chat"): "chat",
+    ("v1", "embed"): "embeddings",
+    ("v2", "embed"): "embeddings",
+}
 _GOOGLE_CALLS: Final[Mapping[str, Endpoint]] = {
     "generateContent": "generate",
     "streamGenerateContent": "generate",
@@ -109,17 +115,18 @@ def find_route(method: str, path: str, *, speaks_anthropic: bool) -> Route:
             is_stream=aws["stream"] is not None,
         )
     if (cohere := _COHERE.fullmatch(path)) and method == "POST":
-        chat: Endpoint = "chat" if cohere["version"] == "v2" else "chat_v1"
-        endpoint: Endpoint = "embeddings" if cohere["call"] == "embed" else chat
-        return Route(endpoint=endpoint, dialect="cohere", provider="cohere")
+        return Route(
+            endpoint=_COHERE_CALLS[cohere["version"], cohere["call"]], dialect="cohere", provider="cohere"
+        )
     is_mistral = path.startswith(_MISTRAL)
     call = path.removeprefix(_MISTRAL if is_mistral else "/v1/")
     if call in _ANTHROPIC_CALLS or call.startswith("messages/") or speaks_anthropic:
         endpoint, item = _find(method, call, _ANTHROPIC_CALLS)
         return Route(endpoint=endpoint, dialect="anthropic", provider="anthropic", item=item)
     endpoint, item = _find(method, call, _OPENAI_CALLS)
-    seller = "mistral" if is_mistral else "openai"
-    return Route(endpoint=endpoint, dialect="openai", provider=seller, item=item)
+    return Route(
+        endpoint=endpoint, dialect="openai", provider="mistral" if is_mistral else "openai", item=item
+    )
 
 
 _BATCHES: Final = re.compile(r"(?:messages/)?batches(?:/[^/]+(?:/results)?)?|files(?:/[^/]+/content)?")
