@@ -16,6 +16,7 @@ import sys
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from bursar.clients.aiohttp_lines import read_lines
 from bursar.clients.answer import AnswerReader
 from bursar.clients.attempts import Attempts
 from bursar.clients.planning import plan_call
@@ -258,6 +259,9 @@ class GoogleCall(Attempts):
             is_events=True,
             hides_usage=False,
         )
+        if type(whole).__module__.startswith("aiohttp."):
+            read_lines(whole, reader)
+            return
         try:
             http_package(whole)
         except TypeError:

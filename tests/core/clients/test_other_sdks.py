@@ -85,11 +85,20 @@ def groq_client(sim: Simulator, *, retries: int = 0) -> Any:
     return groq.Groq(api_key="k", base_url=_address(sim), max_retries=retries)
 
 
-def google_client(sim: Simulator, *, retries: int = 0) -> Any:
+def google_client(sim: Simulator, *, retries: int = 0, **more: Any) -> Any:
     """A real client of Google's that calls the simulator."""
     again = types.HttpRetryOptions(attempts=retries + 1, initial_delay=0.001, max_delay=0.001)
-    options = types.HttpOptions(base_url=_address(sim), retry_options=again)
+    options = types.HttpOptions(base_url=_address(sim), retry_options=again, **more)
     return genai.Client(api_key="k", http_options=options)
+
+
+def _over_httpx() -> dict[str, Any]:
+    """Have Google's client await by `httpx`; left to itself, it does so by `aiohttp` where that is there."""
+    package = importlib.import_module("google.genai._api_client").httpx
+    return {"async_client_args": {"transport": package.AsyncHTTPTransport()}}
+
+
+HTTP: Any = {"aiohttp": dict, "httpx": _over_httpx}
 
 
 def bedrock_client(sim: Simulator, *, retries: int = 0) -> Any:
@@ -393,6 +402,38 @@ def test_below_another_meter(kind: str, sim: Simulator, store: MemoryStore) -> N
     meter.settle(meter.observed)
 
     assert [entry.subject.agent.name for entry in _entries(store)] == ["outer"]
+
+
+@pytest.mark.parametrize("http", HTTP)
+@pytest.mark.parametrize("end", ["read", "left", "dropped"])
+def test_google_async_streams(end: str, http: str, sim: Simulator, store: MemoryStore) -> None:
+    """By whichever package a stream is awaited, it is paid once, and by what was seen of it."""
+    client = guard(google_client(sim, **HTTP[http]()), Budget(5, store=store))
+
+    async def main() -> None:
+        stream: Any = await client.aio.models.generate_content_stream(
+            model=GEMINI, contents="hello", config=types.GenerateContentConfig(max_output_tokens=50)
+        )
+        async for _ in stream:
+            if end != "read":
+                break
+        if end == "left":
+            await stream.aclose()
+
+    asyncio.run(main())
+    gc.collect()
+    dropped.do_all()
+    (entry,) = _entries(store)
+
+    assert client.bursar.reserved == 0
+    assert entry.status == ("ok" if end == "read" else "aborted")
+    if end == "read":
+        assert entry.source == "priced"
+        assert sim.wait_idle()
+        assert client.bursar.spent == sim.bill.total
+    else:
+        assert 0 < (entry.cost_nanousd or 0) <= entry.bound_nanousd
+        assert entry.source == "estimated"
 
 
 def test_google_async_and_chats(sim: Simulator, store: MemoryStore) -> None:
