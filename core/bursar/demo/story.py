@@ -86,7 +86,7 @@ class Story:
             return work()
         except BudgetExceeded:
             return None
-        except Exception as error:
+        except Exception as error:  # An SDK may raise anything; what is not of one is raised again.
             if not _is_of_sdk(error):
                 raise
             # Its message may quote a part of the key.

@@ -19,7 +19,7 @@ from bursar.billing import Bill, bill
 from bursar.entry import Entry, Subject
 from bursar.errors import BudgetExceeded, StoreError
 from bursar.ids import new_id
-from bursar.meter.booking import free_entry, refusal_entry, resolution_of, tell_overage
+from bursar.meter.booking import enter_refusal, free_entry, resolution_of, tell_overage
 from bursar.meter.cut import bound_bill, seen_bill
 from bursar.meter.observer import Observer
 from bursar.meter.pausing import adrive, drive
@@ -344,8 +344,7 @@ class Meter:
         self.held = held
         try:
             self._reserving.tell(held.notices)
-        except BaseException:
-            # The user's own function raised: nothing is sent.
+        except BaseException:  # The user's own function raised: nothing is sent.
             self.release()
             raise
         return held
@@ -363,12 +362,7 @@ class Meter:
         plan = self.plan
         self.stops_gracefully = self._reserving.on_exceed_of(exceeded) == "stop"
         plan.run.note_refusal(exceeded)
-        entry = refusal_entry(self._subject, exceeded, attempt=self.attempt, at_s=plan.run.store.now())
-        try:
-            plan.run.store.record(entry)
-        except StoreError as error:
-            # The refusal itself is what the caller must see.
-            logger.error("a refusal is not entered in the ledger: %s", error)
+        enter_refusal(plan.run.store, self._subject, exceeded, attempt=self.attempt)
 
     def _resolve(self, status: Status, found: Bill, *, reason: str = "") -> Entry | None:
         held, self.held = self.held, None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bursar.account import Amounts
 from bursar.entry import Entry
+from bursar.errors import StoreError
 from bursar.ids import new_id
 from bursar.policy import logger
 from bursar.reservation import Resolution
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from bursar.entry import Status, Subject
     from bursar.errors import BudgetExceeded
     from bursar.meter.reserving import Held
+    from bursar.store import Store
 
 
 def resolution_of(
@@ -50,8 +52,15 @@ def resolution_of(
     return Resolution(entry, amounts)
 
 
-def refusal_entry(subject: Subject, exceeded: BudgetExceeded, *, attempt: int, at_s: float) -> Entry:
-    """Return the line of a refusal in the ledger."""
+def enter_refusal(store: Store, subject: Subject, exceeded: BudgetExceeded, *, attempt: int) -> None:
+    """Enter a refusal in the ledger, if the store answers: the refusal itself is what the caller must see."""
+    try:
+        store.record(_refusal_entry(subject, exceeded, attempt=attempt, at_s=store.now()))
+    except StoreError as error:
+        logger.error("a refusal is not entered in the ledger: %s", error)
+
+
+def _refusal_entry(subject: Subject, exceeded: BudgetExceeded, *, attempt: int, at_s: float) -> Entry:
     details = exceeded.details
     bound_nanousd = int(details.asked.scaleb(9)) if details.unit == "usd" else 0
     reason = f"{details.reason}: {details.account} ({details.unit})"

@@ -255,7 +255,7 @@ def _store(path: Path, content: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(name, path)
-        except BaseException:
+        except BaseException:  # Whatever it is, no half-written file is left; raised again.
             with suppress(FileNotFoundError):
                 os.unlink(name)
             raise

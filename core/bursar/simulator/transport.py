@@ -65,7 +65,7 @@ class _SyncTransport:
                     raise _broken(self._library, step, request)
                 if isinstance(step, Pause):
                     time.sleep(step.seconds)
-        except BaseException:
+        except BaseException:  # Whatever it is, the exchange is over; raised again.
             steps.close()
             raise
         msg = "an exchange ended without a response"
@@ -91,7 +91,7 @@ class _AsyncTransport:
                     raise _broken(self._library, step, request)
                 if isinstance(step, Pause):
                     await asyncio.sleep(step.seconds)
-        except BaseException:
+        except BaseException:  # Whatever it is, the exchange is over; raised again.
             steps.close()
             raise
         msg = "an exchange ended without a response"

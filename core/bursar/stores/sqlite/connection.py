@@ -97,7 +97,7 @@ class Connection:
                     raise self._failed(error) from error
                 self._begin_when_free(cursor)
             self._is_inside = True
-        except BaseException:
+        except BaseException:  # Whatever it is, the next one must not wait for ever; raised again.
             self._lock.release()
             raise
         return cursor
@@ -210,7 +210,7 @@ class Connection:
             connection.execute("PRAGMA temp_store = MEMORY")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             migrate(connection, str(self.path))
-        except BaseException:
+        except BaseException:  # Whatever it is, no open file is left; raised again.
             connection.close()
             raise
         return connection

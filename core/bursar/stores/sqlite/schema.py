@@ -152,7 +152,7 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # Whatever it is, nothing half-made is left; raised again.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
