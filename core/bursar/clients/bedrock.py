@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from bursar.clients.attempts import Attempts
+from bursar.clients.twins import twin_class
 from bursar.clients.unmetered import unmetered_plan
 from bursar.dropped import dropped
 from bursar.errors import BudgetExceeded
@@ -71,15 +72,13 @@ def is_bedrock(client: object) -> bool:
 def guard_bedrock(client: ClientT, payer: Payer) -> ClientT:
     """Return a twin of *client* whose calls *payer* pays for."""
     given: Any = client
-    twin = _twin(given, _GuardedClient, {"bursar": payer})
-    twin._endpoint = _twin(given._endpoint, _GuardedEndpoint, {})
+    twin = _twin(given, _GuardedClient, bursar=payer)
+    twin._endpoint = _twin(given._endpoint, _GuardedEndpoint)
     return cast("ClientT", twin)
 
 
-def _twin(given: Any, mixin: type, attributes: dict[str, Any]) -> Any:
-    plain = getattr(type(given), "bursar_plain", type(given))
-    about = {"__module__": plain.__module__, "__qualname__": plain.__qualname__, "bursar_plain": plain}
-    twin: Any = object.__new__(type(plain.__name__, (mixin, plain), {**about, **attributes}))
+def _twin(given: Any, mixin: type, **attributes: Any) -> Any:
+    twin: Any = object.__new__(twin_class(type(given), mixin, **attributes))
     vars(twin).update(vars(given))
     return twin
 

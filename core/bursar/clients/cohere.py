@@ -13,15 +13,18 @@ from __future__ import annotations
 import copy
 import sys
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextvars import copy_context
+from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from bursar.clients.sent import Sending, guarded_http
+from bursar.clients.twins import twin_class
 from bursar.prices import provider_of_url
 from bursar.wire import endpoint_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator
 
     from bursar.payer import Payer
 
@@ -59,17 +62,9 @@ def is_cohere(client: object) -> bool:
 def guard_cohere(client: ClientT, payer: Payer) -> ClientT:
     """Return a twin of *client* whose calls *payer* pays for."""
     given: Any = client
-    plain = getattr(type(client), "bursar_plain", type(client))
-    attributes = {
-        "__module__": plain.__module__,
-        "__qualname__": plain.__qualname__,
-        "__doc__": plain.__doc__,
-        "bursar": payer,
-        "bursar_plain": plain,
-    }
     wrapper = copy.copy(given._client_wrapper)
     wrapper.httpx_client = _guarded(wrapper.httpx_client, payer, wrapper.get_base_url())
-    twin: Any = object.__new__(type(plain.__name__, (plain,), attributes))
+    twin: Any = object.__new__(twin_class(type(client), bursar=payer))
     shadows = [name for name, value in vars(client).items() if isinstance(value, FunctionType)]
     vars(twin).update(
         {
@@ -78,6 +73,8 @@ def guard_cohere(client: ClientT, payer: Payer) -> ClientT:
             if name not in shadows
         }
     )
+    if (pool := vars(twin).get("_executor")) is not None:
+        vars(twin)["_executor"] = _Carrying(pool)
     # The SDK wraps these methods for each of its clients, by hand.
     module: Any = sys.modules.get("cohere.client")
     if "chat" in shadows and hasattr(module, "validate_args") and hasattr(module, "throw_if_stream_is_true"):
@@ -101,19 +98,32 @@ def _over(value: Any, wrapper: Any, twin: Any) -> Any:
 
 
 def _guarded(http: Any, payer: Payer, url: str) -> Any:
-    plain = getattr(type(http), "bursar_plain", type(http))
-    is_async = plain.__name__.startswith("Async")
-    attributes = {
-        "__module__": plain.__module__,
-        "__qualname__": plain.__qualname__,
-        "bursar": payer,
-        "bursar_plain": plain,
-        "bursar_provider": provider_of_url(url) or "cohere",
-    }
+    is_async = type(http).__name__.startswith("Async")
+    choke_point = _AsyncGuarded if is_async else _SyncGuarded
+    provider = provider_of_url(url) or "cohere"
     twin = copy.copy(http)
-    twin.__class__ = type(plain.__name__, (_AsyncGuarded if is_async else _SyncGuarded, plain), attributes)
+    twin.__class__ = twin_class(type(http), choke_point, bursar=payer, bursar_provider=provider)
     twin.httpx_client = guarded_http(http.httpx_client, is_async=is_async)
     return twin
+
+
+class _Carrying:
+    """The SDK's threads for a long list of texts: what they send is of the run and the agent that asked for it."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    def map(self, function: Callable[..., Any], *lists: Any, **options: Any) -> Any:
+        """Do as the pool does, each call in a copy of this context."""
+        calls = [partial(copy_context().run, function, *each) for each in zip(*lists, strict=False)]
+        return self._pool.map(_made, calls, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "_pool"), name)
+
+
+def _made(call: Callable[[], Any]) -> Any:
+    return call()
 
 
 class _SyncGuarded(HttpClient):

@@ -21,6 +21,7 @@ from bursar.clients.answer import AnswerReader
 from bursar.clients.attempts import Attempts
 from bursar.clients.planning import plan_call
 from bursar.clients.transport import http_package, read_through
+from bursar.clients.twins import plain_class, twin_class
 from bursar.clients.unmetered import never
 from bursar.errors import BudgetExceeded, UnmeteredEndpoint
 from bursar.meter.failures import failure_of, failure_of_status
@@ -60,20 +61,16 @@ def guard_google(client: ClientT, payer: Payer) -> ClientT:
 
 
 def _twin(client: Any, api_client: Any, payer: Payer) -> Any:
-    plain = getattr(type(client), "bursar_plain", type(client))
+    plain = plain_class(type(client))
     attributes = {
-        "__module__": plain.__module__,
-        "__qualname__": plain.__qualname__,
-        "__doc__": plain.__doc__,
         # Connections are closed by whoever made them.
         "__del__": _keep_open,
         "bursar": payer,
-        "bursar_plain": plain,
         **{name: property(_refuse(name, _OWN_CLIENT)) for name in _BESIDE if hasattr(plain, name)},
     }
     if hasattr(plain, "live"):
         attributes["live"] = property(_refuse("live", _LIVE))
-    twin: Any = object.__new__(type(plain.__name__, (plain,), attributes))
+    twin: Any = object.__new__(twin_class(plain, **attributes))
     for name, value in vars(client).items():
         if name == "_api_client":
             vars(twin)[name] = api_client
@@ -103,15 +100,8 @@ def _refuse(name: str, why: str) -> Any:
 
 
 def _guarded_api_client(api_client: Any, payer: Payer) -> Any:
-    plain = getattr(type(api_client), "bursar_plain", type(api_client))
-    attributes = {
-        "__module__": plain.__module__,
-        "__qualname__": plain.__qualname__,
-        "bursar": payer,
-        "bursar_plain": plain,
-    }
     twin = copy.copy(api_client)
-    twin.__class__ = type(plain.__name__, (_GuardedApiClient, plain), attributes)
+    twin.__class__ = twin_class(type(api_client), _GuardedApiClient, bursar=payer)
     # The SDK's own closes its connections when it goes; it lives as long as this does.
     twin._bursar_kept = api_client
     return twin

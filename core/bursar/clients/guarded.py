@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from bursar.clients.batches import batch_call
 from bursar.clients.call import GuardedCall, current_call
 from bursar.clients.transport import let_go_when_dropped
+from bursar.clients.twins import plain_class, twin_class
 from bursar.clients.websockets import shut_sockets
 from bursar.errors import BudgetExceeded
 from bursar.wire import Free, Unmetered, endpoint_of
@@ -43,24 +44,16 @@ _PLAIN: Final = (str, bytes, int, float, NoneType)
 
 def guard_client(client: ClientT, sdk: Sdk, payer: Payer) -> ClientT:
     """Return a copy of *client*, of a subclass of its class, whose calls *payer* pays for."""
-    plain = _unguarded(type(client))
-    mixin = _AsyncGuard if sdk.is_async else _SyncGuard
-    attributes = {
-        "__module__": plain.__module__,
-        "__qualname__": plain.__qualname__,
-        "__doc__": plain.__doc__,
-        **shut_sockets(plain),
-        "bursar": payer,
-        "_bursar_sdk": sdk,
-        "bursar_plain": plain,
-    }
-    guarded_class = type(plain.__name__, (mixin, plain), attributes)
+    plain = plain_class(type(client))
+    choke_point = _AsyncGuard if sdk.is_async else _SyncGuard
+    sockets = shut_sockets(plain)
+    guarded_class = twin_class(plain, choke_point, bursar=payer, _bursar_sdk=sdk, **sockets)
     return cast("ClientT", _twin(client, guarded_class))
 
 
 def unguard_client(client: ClientT) -> ClientT:
     """Return a client as *client* was before it was guarded, with its options and connections."""
-    return cast("ClientT", _twin(client, _unguarded(type(client))))
+    return cast("ClientT", _twin(client, plain_class(type(client))))
 
 
 def _twin(client: Any, twin_class: type) -> Any:
@@ -98,7 +91,7 @@ class _Guard(SdkClient):
         The copy is made of the client as it was before it was guarded, because the SDKs and users' subclasses ask for
         the very class in places (Anthropic's credentials, OpenAI's Bedrock).
         """
-        plain = _twin(self, _unguarded(type(self)))
+        plain = _twin(self, plain_class(type(self)))
         return _twin(plain.copy(*args, **kwargs), type(self))
 
     with_options = copy
@@ -234,11 +227,6 @@ class _AsyncGuard(_Guard):
         if (call := current_call.get()) is not None:
             call.received(kwargs["response"], is_stream=bool(kwargs.get("stream")))
         return await super()._process_response(**kwargs)
-
-
-def _unguarded(client_class: type) -> type:
-    """Return the class that the user made the client of, also of a client that is guarded already."""
-    return client_class.bursar_plain if issubclass(client_class, _Guard) else client_class
 
 
 def _merged(options: Any) -> Any:

@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from bursar.clients.sent import Sending, guarded_http
+from bursar.clients.twins import twin_class
 from bursar.errors import UnmeteredEndpoint
 from bursar.prices import provider_of_url
 from bursar.wire import Unmetered, endpoint_of
@@ -87,16 +88,10 @@ def _is_part(value: object) -> bool:
 
 
 def _guarded_class(kind: type, payer: Payer) -> type:
-    plain = getattr(kind, "bursar_plain", kind)
-    attributes: dict[str, Any] = {
-        "__module__": plain.__module__,
-        "__qualname__": plain.__qualname__,
-        "__doc__": plain.__doc__,
-        "bursar": payer,
-        "bursar_plain": plain,
-        **{name: property(_refuse) for name in _SOCKETS if isinstance(getattr(plain, name, None), property)},
+    sockets = {
+        name: property(_refuse) for name in _SOCKETS if isinstance(getattr(kind, name, None), property)
     }
-    return type(plain.__name__, (_GuardedPart, plain), attributes)
+    return twin_class(kind, _GuardedPart, bursar=payer, **sockets)
 
 
 def _refuse(_: object) -> Any:

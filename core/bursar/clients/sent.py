@@ -19,6 +19,7 @@ from bursar.clients.answer import parse_json
 from bursar.clients.attempts import Attempts
 from bursar.clients.planning import plan_call
 from bursar.clients.responses import stop_response, take_response
+from bursar.clients.twins import twin_class
 from bursar.errors import BudgetExceeded
 from bursar.meter.failures import failure_of, failure_of_status
 from bursar.wire import Free, Unmetered
@@ -199,14 +200,8 @@ class SentCall(Attempts):
 
 def guarded_http(http: Any, *, is_async: bool) -> Any:
     """Return a twin of an HTTP client over the same connections, which asks the call being made before it sends."""
-    plain = getattr(type(http), "bursar_plain", type(http))
-    attributes = {
-        "__module__": plain.__module__,
-        "__qualname__": plain.__qualname__,
-        "bursar_plain": plain,
-    }
     twin = copy.copy(http)
-    twin.__class__ = type(plain.__name__, (_AsyncSends if is_async else _Sends, plain), attributes)
+    twin.__class__ = twin_class(type(http), _AsyncSends if is_async else _Sends)
     return twin
 
 

@@ -18,7 +18,7 @@ from bursar.policy import logger
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from types import ModuleType
 
 
@@ -72,7 +72,7 @@ def read_through(response: Any, reader: Reader) -> None:
         # What passes by must be plain: decode it here with the package's own decoder, and say that it is decoded.
         raw = package.Response(200, headers={"content-encoding": encoding}, stream=raw)
         del response.headers["content-encoding"]
-    response.stream = async_type(raw, reader) if is_async else sync_type(raw, reader)
+    response.stream = async_type(raw, reader, _close_in_loop) if is_async else sync_type(raw, reader, _close)
     dropped.start()
 
 
@@ -110,9 +110,10 @@ class _End:
 
 
 class _Passing:
-    """What both kinds of stream have in common."""
+    """What both kinds of stream have in common; each lets go of its connection in its own way."""
 
-    def __init__(self, raw: Any, reader: Reader) -> None:
+    def __init__(self, raw: Any, reader: Reader, let_go: Callable[[Any, Reader], None]) -> None:
+        self._let_go = let_go
         self._raw = raw
         self._reader = reader
         self._is_closed = False
@@ -123,7 +124,10 @@ class _Passing:
 
     def drop(self) -> None:
         """Close later what nobody reads any more."""
-        raise NotImplementedError
+        if not self._is_closed:
+            self._is_closed = True
+            # Not of this object, which may be gone by then.
+            dropped.later(partial(self._let_go, self._raw, self._reader))
 
     def __del__(self) -> None:
         self.drop()
@@ -150,12 +154,6 @@ class _SyncPassing(_Passing):
             self._raw.close()
         finally:
             self._reader.closed()
-
-    def drop(self) -> None:
-        if not self._is_closed:
-            self._is_closed = True
-            # Not of this object, which may be gone by then.
-            dropped.later(partial(_close, self._raw, self._reader))
 
 
 def _close(raw: Any, reader: Reader) -> None:
@@ -185,11 +183,6 @@ class _AsyncPassing(_Passing):
         # First, as a task that is cancelled may not come back from closing.
         self._reader.closed()
         await self._raw.aclose()
-
-    def drop(self) -> None:
-        if not self._is_closed:
-            self._is_closed = True
-            dropped.later(partial(_close_in_loop, self._raw, self._reader))
 
 
 def _close_in_loop(raw: Any, reader: Reader) -> None:

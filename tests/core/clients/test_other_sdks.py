@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import bursar
 from bursar import Budget, BudgetExceeded, UnmeteredEndpoint, guard
 from bursar.dropped import dropped
 from bursar.entry import Entry
@@ -663,6 +664,21 @@ def test_an_async_question(sim: Simulator, store: MemoryStore) -> None:
     asyncio.run(main())
 
     assert sim.arrived == 1
+
+
+def test_cohere_long_lists(sim: Simulator, store: MemoryStore) -> None:
+    """What the SDK sends from threads of its own, for a long list, is paid by the run around it."""
+    client = guard(cohere.Client(api_key="k", base_url=_address(sim)))
+    texts = [f"text {index}" for index in range(200)]
+    ask: Any = {"model": "embed-v4.0", "input_type": "search_document", "embedding_types": ["float"]}
+    with Budget(calls=3, store=store).run("index") as run, bursar.agent("indexer"):
+        client.embed(texts=texts, **ask)
+        with pytest.raises(BudgetExceeded):
+            client.embed(texts=texts, **ask)
+
+    assert sim.arrived == 3
+    assert {entry.subject.run_id for entry in _entries(store)} == {run.id}
+    assert {entry.subject.agent.name for entry in _entries(store)} == {"indexer"}
 
 
 def test_cohere_keeps_its_checks(sim: Simulator, store: MemoryStore) -> None:
