@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from bursar.prices import find_price
+from bursar.prices import find_price, price_of_served
 from bursar.prices.units import CALL_MILLISECONDS
 from bursar.usage import Usage
 
@@ -48,23 +48,23 @@ def bill(
 
         at: When; None is now.
     """
-    usage = receipt.usage or Usage()
-    served = receipt.model or model
-    if receipt.stated_nanousd is not None:
-        return Bill(receipt.stated_nanousd, "stated", served, usage)
+    stated_usage, parts, stated_model, tier, stated_nanousd, is_estimate, _, _ = receipt
+    usage, served = stated_usage or Usage(), stated_model or model
+    if stated_nanousd is not None:
+        return Bill(stated_nanousd, "stated", served, usage)
     price = price_of_served(provider, served, model, at=at)
     if price is not None and price.is_by_the_second:
         return bill_time(price, usage, duration_ms, model=served)
-    if receipt.parts:
+    if parts:
         return _bill_parts(receipt, provider, served, price, at)
-    if receipt.usage is None or price is None:
+    if stated_usage is None or price is None:
         return Bill(None, "unknown", served, usage)
-    cost = price.cost_nanousd(usage, tier=receipt.tier)
-    if not cost and price.unpriced(usage, tier=receipt.tier):
+    cost = price.cost_nanousd(usage, tier=tier)
+    if not cost and price.unpriced(usage, tier=tier):
         # What was used has no rate here at all.
         return Bill(None, "unknown", served, usage)
-    source = "estimated" if receipt.is_estimate else _source(price, usage, receipt.tier)
-    return Bill(cost, source, served, usage, price.provenance(tier=receipt.tier))
+    source = "estimated" if is_estimate else _source(price, usage, tier)
+    return Bill(cost, source, served, usage, price.provenance(tier=tier))
 
 
 def bill_time(price: Price, usage: Usage, duration_ms: int, *, model: str) -> Bill:
@@ -73,29 +73,12 @@ def bill_time(price: Price, usage: Usage, duration_ms: int, *, model: str) -> Bi
     return Bill(price.cost_nanousd(timed), "priced", model, timed, price.provenance())
 
 
-def price_of_served(provider: str, served: str, asked: str, *, at: datetime | None = None) -> Price | None:
-    """
-    Return the price of the model that served, or else of the one that was asked for.
-
-    A price that was declared for the name that is asked for also holds for the names that it is served under, such as
-    a dated snapshot's, unless those have a declared price of their own.
-    """
-    of_served = find_price(provider, served, at=at)
-    if asked == served or (of_served is not None and of_served.is_override):
-        return of_served
-    of_asked = find_price(provider, asked, at=at)
-    if of_asked is None or of_served is None or of_asked.is_override:
-        return of_asked or of_served
-    # A discount may be for either name: the bound had that of the one asked for.
-    is_same_row = of_asked.row == of_served.row and of_asked.factor is not None
-    return of_asked if is_same_row else of_served
-
-
 def _source(price: Price, usage: Usage, tier: str | None) -> Source:
     # A count without a rate costs nothing here, parts above their whole are billed on top of it, and a dearer tier
     # without rates costs the standard ones: what the provider makes of these is not known.
-    is_certain = usage.is_consistent and price.is_certain(tier) and not price.unpriced(usage, tier=tier)
-    return "priced" if is_certain else "estimated"
+    is_plain = tier is None and not usage.other and price.rates.prices_tokens
+    is_certain = is_plain or (price.is_certain(tier) and not price.unpriced(usage, tier=tier))
+    return "priced" if is_certain and usage.is_consistent else "estimated"
 
 
 def _bill_parts(

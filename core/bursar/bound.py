@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bursar.errors import UnmeteredEndpoint
-from bursar.money import PICO_PER_NANO, ceil_to_nano
+from bursar.money import PICO_PER_NANO
 from bursar.prices import find_price, output_ceiling
 from bursar.prices import price as known_price
+from bursar.prices.price import ANSWERED_IN
 from bursar.prices.seconds import time_most_pico
 from bursar.reservation import Shrink
 from bursar.wire.ask import FREE_SERVER_TOOLS, SERVER_TOOL_UNITS
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _ALL: Final[tuple[Modality, ...]] = ("text", "audio", "image", "video")
 _TEXT: Final[tuple[Modality, ...]] = ("text",)
-_ANY_OUTPUT: Final[tuple[Modality, ...]] = ("text", "image")
 _MEDIA: Final = frozenset({"video", "audio", "file", "document", "cached content"})
 OUTPUT_UNKNOWN: Final = 1_000_000
 """Output tokens to assume for a model of which neither the most output nor the context window is known."""
@@ -46,11 +46,9 @@ class Bound(NamedTuple):
     @property
     def whole(self) -> tuple[int, int]:
         """The whole bound, in nano-dollars and in tokens."""
-        shrink = self.shrink
-        return (
-            ceil_to_nano(shrink.fixed_picousd + shrink.most * shrink.output_picousd),
-            shrink.fixed_tokens + shrink.most * shrink.output_tokens,
-        )
+        fixed_picousd, fixed_tokens, output_picousd, output_tokens, most, _ = self.shrink
+        picousd = fixed_picousd + most * output_picousd
+        return -(-picousd // PICO_PER_NANO), fixed_tokens + most * output_tokens
 
     def nanousd_of(self, input_tokens: int, output_tokens: int) -> int:
         """Return the most that *input_tokens* and *output_tokens* of this call can have cost."""
@@ -98,22 +96,32 @@ def bound(
         UnmeteredEndpoint: Nothing bounds the call; the message names what to limit.
     """
     price = find_price(provider, model)
-    window = price.context_window if price is not None else None
-    tokens = input_tokens if input_tokens is not None else _input_tokens(ask, window, model, is_limited)
-    if price is not None and ask.pieces and not price.has_token_rates:
-        return _bound_by_piece(ask, price, model, is_limited=is_limited)
-    most = _output_tokens(ask, price, provider, model)
-    output_tokens = ask.choices if ask.generates else 0
-    fixed, output = (0, 0) if price is None else _rates(ask, price, provider, tokens, is_limited)
-    if price is not None and price.is_by_the_second:
-        fixed += time_most_pico(price, stream=ask.stream, timeout_s=timeout_s, is_limited=is_limited)
+    if price is not None and ask.is_text and not price.is_by_the_second:
+        # Nearly always.
+        tokens = ask.input_tokens_most if input_tokens is None else input_tokens
+        input_, output, request = (price.list_price or price).text_rates_most_pico(
+            tokens, cache_write=ask.cache_write, tier=ask.tier
+        )
+        fixed = tokens * input_ + request + ask.extra_output_tokens * output
+    else:
+        window = price.context_window if price is not None else None
+        tokens = input_tokens if input_tokens is not None else _input_tokens(ask, window, model, is_limited)
+        if price is not None and ask.pieces and not price.has_token_rates:
+            return _bound_by_piece(ask, price, model, is_limited=is_limited)
+        fixed, output = (0, 0) if price is None else _rates(ask, price, provider, tokens, is_limited)
+        if price is not None and price.is_by_the_second:
+            fixed += time_most_pico(price, stream=ask.stream, timeout_s=timeout_s, is_limited=is_limited)
+    most = ask.output_limit
+    if most is None or not ask.generates:
+        most = _output_tokens(ask, price, provider, model)
+    choices = ask.choices if ask.generates else 0
     shrink = Shrink(
-        fixed_picousd=fixed,
-        fixed_tokens=tokens + ask.extra_output_tokens,
-        output_picousd=output * output_tokens,
-        output_tokens=output_tokens,
-        most=most,
-        least=min(min_output_tokens, most),
+        fixed,
+        tokens + ask.extra_output_tokens,
+        output * choices,
+        choices,
+        most,
+        min(min_output_tokens, most),
     )
     return Bound(model, price, shrink, tokens)
 
@@ -209,7 +217,7 @@ def _rates_of(ask: Ask, price: Price, tokens: int, is_limited: bool) -> tuple[in
 def _output_kinds(ask: Ask) -> Sequence[Modality]:
     """Return what the answer may be made of: audio only where it is asked for, pictures unless others are."""
     if not ask.modalities:
-        return _ANY_OUTPUT
+        return ANSWERED_IN
     kinds: list[Modality] = ["text"]
     if ask.asks_audio_output:
         kinds.append("audio")

@@ -22,23 +22,21 @@ class _IdSource:
         self._random = os.urandom(8).hex()
         self._count = count(int.from_bytes(os.urandom(2), "big"))
 
-    def make(self, at_s: float) -> str:
+    def new_id(self, at_s: float | None = None) -> str:
+        """
+        Return a new id of 34 hexadecimal digits, unique across processes and machines.
+
+        Args:
+            at_s: Seconds since the epoch that the id sorts by; now if left out.
+        """
+        at_ms = int((time.time() if at_s is None else at_s) * 1000)
         # next() on a count is one bytecode, so threads cannot be given the same number.
-        return f"{int(at_s * 1000) << _COUNTER_BITS | next(self._count) & _COUNTER_MASK:018x}{self._random}"
+        return f"{at_ms << _COUNTER_BITS | next(self._count) & _COUNTER_MASK:018x}{self._random}"
 
 
 _source: Final = _IdSource()
 os.register_at_fork(after_in_child=_source.renew)
-
-
-def new_id(at_s: float | None = None) -> str:
-    """
-    Return a new id of 34 hexadecimal digits, unique across processes and machines.
-
-    Args:
-        at_s: Seconds since the epoch that the id sorts by; now if left out.
-    """
-    return _source.make(time.time() if at_s is None else at_s)
+new_id: Final = _source.new_id
 
 
 def id_at(at_s: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from bursar.account import Account
     from bursar.budget import Budget
+    from bursar.entry import Agent
+    from bursar.run import Run
 
 _NO_RULES: Final = Policy()
 
@@ -89,3 +91,19 @@ class PayChain:
     def limits_tokens(self) -> bool:
         """Whether any account limits tokens."""
         return any(account.limits.tokens is not None for account in self.accounts)
+
+
+class Booking(NamedTuple):
+    """What one call is booked to, and what it is paid from."""
+
+    run: Run
+    agent: Agent
+    chain: PayChain
+
+    def with_ladder(self, model: str, steps: tuple[str, ...]) -> Booking:
+        """Return it with *steps* as the only models that stand in for *model*, whichever budget is short."""
+        policies = {
+            key: replace(policy, ladder={**policy.ladder, model: steps})
+            for key, policy in self.chain.policies.items()
+        }
+        return self._replace(chain=replace(self.chain, policies=policies))

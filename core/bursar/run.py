@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bursar.account import Account, Limits
@@ -15,8 +15,10 @@ from bursar.ids import new_id
 from bursar.ledger.report import Report
 from bursar.money import Money, parse_usd, to_usd
 from bursar.paychain import PayChain, limits_lock
+from bursar.repeats import Repeats
 from bursar.scope import current_agent, current_run, leave
 from bursar.store import Where
+from bursar.stores.journal import journal_for
 from bursar.usage import Usage
 
 if TYPE_CHECKING:
@@ -27,10 +29,10 @@ if TYPE_CHECKING:
     from bursar.budget import Budget
     from bursar.policy import Policy
     from bursar.store import Store
+    from bursar.stores.journal import Journal
 
 logger: Final = logging.getLogger("bursar")
 
-_REQUESTS_REMEMBERED: Final = 4_096
 _REFUSALS_REMEMBERED: Final = 1_000
 _CHAINS_REMEMBERED: Final = 1_024
 UNATTRIBUTED: Final = "unattributed"
@@ -50,6 +52,8 @@ class Run:
         parent: The run around it.
 
         budget: What it pays from; None only for a client that is metered and not limited.
+
+        repeats: The requests that were sent in it.
     """
 
     def __init__(
@@ -68,11 +72,12 @@ class Run:
         self.title = title if title is not None else f'run "{workflow}"'
         self.is_open_in_store = False
         self._store: Store | None = None
+        self._journal: Journal | None = None
         # By id alone, so that a long run does not keep all the runs inside it.
         self._inside: list[str] = []
         self._lock = threading.Lock()
         self._chains: dict[tuple[object, ...], PayChain] = {}
-        self._requests: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self.repeats = Repeats()
         self._refusals: list[BudgetExceeded] = []
         self._token: Token[Run | None] | None = None
 
@@ -112,11 +117,11 @@ class Run:
             if self.is_open_in_store:
                 return
             self.parent = parent
-            self._store = self._choose_store(parent, store)
+            self._keep_in(self._choose_store(parent, store))
             record = RunRecord(
                 id=self.id,
                 workflow=self.workflow,
-                started_s=self._store.now(),
+                started_s=self.store.now(),
                 parent_id=parent.id if parent is not None else None,
             )
             self._open_record(record)
@@ -152,6 +157,11 @@ class Run:
             raise RuntimeError(msg)
         return self._store
 
+    def book_kept(self) -> None:
+        """Book what was kept aside while the store did not answer, if anything was and it does now."""
+        if self._journal is not None and self._journal.may_hold_any:
+            self._journal.replay_if_any()
+
     @property
     def has_store(self) -> bool:
         """Whether it was used yet."""
@@ -180,7 +190,7 @@ class Run:
         """
         with self._lock:
             if self._store is not store:
-                self._store = self._choose_store(None, store)
+                self._keep_in(self._choose_store(None, store))
 
     def chain(self, agent: str, payers: tuple[Run, ...] = ()) -> PayChain:
         """
@@ -203,23 +213,12 @@ class Run:
             except StoreError:
                 if not chain.fails_open:
                     raise
-                # Not remembered, so that the next call declares the accounts.
-                return chain
+                # Not remembered, and over already, so that the next call declares the accounts.
+                return replace(chain, ends_s=now_s)
         if len(self._chains) >= _CHAINS_REMEMBERED:
             self._chains.clear()
         self._chains[key] = chain
         return chain
-
-    def is_repeat(self, agent: str, fingerprint: str) -> bool:
-        """Whether *agent* sent the same request before in this run; remembers it, for the last 4,096 requests."""
-        key = (agent, fingerprint)
-        with self._lock:
-            is_known = key in self._requests
-            self._requests[key] = None
-            self._requests.move_to_end(key)
-            if len(self._requests) > _REQUESTS_REMEMBERED:
-                self._requests.popitem(last=False)
-        return is_known
 
     def note_refusal(self, refusal: BudgetExceeded) -> None:
         """Remember a refusal, for frameworks that swallow the exception; in the runs around it too."""
@@ -354,6 +353,9 @@ class Run:
                 policies.setdefault(account.key, policy)
                 budgets.setdefault(account.key, budget)
         return PayChain(tuple(accounts.values()), policies, min(ends, default=None), budgets)
+
+    def _keep_in(self, store: Store) -> None:
+        self._store, self._journal = store, journal_for(store)
 
     def _open_record(self, record: RunRecord) -> None:
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -56,35 +54,3 @@ def leave(variable: ContextVar[T | None], token: Token[T | None], value: T) -> N
     except ValueError:
         if variable.get() is value:
             variable.set(None if token.old_value is Token.MISSING else token.old_value)
-
-
-def is_of(holder: str, asker: str) -> bool:
-    """Whether what *holder* holds is the *asker*'s own, for which it must not wait; both as `owner` names them."""
-    if asker.endswith(_BLOCKING):
-        return holder.startswith(thread_of(asker))
-    return holder.removesuffix("/") == asker
-
-
-def thread_of(owner: str) -> str:
-    """Return how the names of all begin that make calls in the thread of *owner*."""
-    return owner[: owner.rindex(":") + 1]
-
-
-def owner(*, is_async: bool) -> str:
-    """
-    Name who makes a call: the process, the thread, the task if there is one, and whether the call blocks the thread.
-
-    `1:2:3` is a task that waits as one, `1:2:3/` the same task in a call that blocks, `1:2:` a thread without tasks.
-    Nobody waits for a hold of its own.  A task's own is what it holds itself, by whatever client.  While a thread
-    blocks, none of its tasks can go on, and so none can end what it holds: to a call that blocks, whatever is held in
-    its thread is its own.
-    """
-    # A program that is async has it already; to others it would be the dearest import of all.
-    import asyncio
-
-    loop = asyncio._get_running_loop()
-    task = "" if loop is None else id(asyncio.current_task(loop))
-    return f"{os.getpid()}:{threading.get_ident()}:{task}{'' if is_async or not task else '/'}"
-
-
-_BLOCKING: Final = (":", "/")

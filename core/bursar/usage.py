@@ -52,11 +52,8 @@ class Usage(NamedTuple):
     @property
     def is_consistent(self) -> bool:
         """Whether no part is larger than the whole that it is said to be in."""
-        return (
-            self.cache_read_tokens + self.cache_write_tokens <= self.input_tokens
-            and self.cache_write_1h_tokens <= self.cache_write_tokens
-            and self.reasoning_tokens <= self.output_tokens
-        )
+        sent, read, written, written_1h, answered, reasoning, _ = self
+        return read + written <= sent and written_1h <= written and reasoning <= answered
 
     def counts(self) -> dict[str, int]:
         """Return every count that is not zero, by name."""

@@ -15,7 +15,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from bursar.scope import is_of
+from bursar.owner import is_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,29 +80,24 @@ class Waiters:
         # Reentrant, because a stream that is garbage-collected in here settles, and wakes, in this very thread.
         self._lock = threading.RLock()
         self.queues: dict[str, deque[Ticket]] = {}
-        self._holding: dict[str, int] = {}
+        # Of each hold, whose it is; what is set and taken by one key at a time needs no lock.
+        self._holders: dict[str, str] = {}
         _made.add(self)
 
     def __bool__(self) -> bool:
         return bool(self.queues)
 
-    def note_hold(self, owner: str) -> None:
+    def note_hold(self, id_: str, owner: str) -> None:
         """Note that *owner* holds something: it must not stand behind others, who may wait for just that."""
-        with self._lock:
-            self._holding[owner] = self._holding.get(owner, 0) + 1
+        self._holders[id_] = owner
 
-    def drop_hold(self, owner: str) -> None:
-        """Note that *owner* holds one thing less."""
-        with self._lock:
-            left = self._holding.get(owner, 0) - 1
-            if left > 0:
-                self._holding[owner] = left
-            else:
-                self._holding.pop(owner, None)
+    def drop_hold(self, id_: str) -> None:
+        """Note that the hold *id_* is no more."""
+        self._holders.pop(id_, None)
 
     def is_holding(self, owner: str) -> bool:
         """Whether *owner* holds anything."""
-        return owner in self._holding or any(is_of(holder, owner) for holder in list(self._holding))
+        return any(is_of(holder, owner) for holder in list(self._holders.values()))
 
     def contended(self, keys: Iterable[str]) -> str | None:
         """Return the first of *keys* that somebody waits for."""
@@ -149,7 +144,7 @@ class Waiters:
         """Forget who waits and holds: the threads and loops that do stayed in the parent."""
         self._lock = threading.RLock()
         self.queues = {}
-        self._holding = {}
+        self._holders = {}
 
 
 def _finish(future: asyncio.Future[None]) -> None:

@@ -85,7 +85,7 @@ class Planner:
         plan = plan_request(
             endpoint,
             body,
-            **booking._asdict(),
+            booking,
             provider=inner.provider,
             can_downgrade=bool(steps),
             can_shrink=takes_limit(endpoint, body, host=inner.host),

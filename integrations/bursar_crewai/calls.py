@@ -118,7 +118,7 @@ class Call:
         return plan_request(
             request.endpoint,
             request.body,
-            **booking._asdict(),
+            booking,
             provider=request.provider,
             can_shrink=_limit_of(self._llm)
             if self._client is None

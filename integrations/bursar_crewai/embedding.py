@@ -68,7 +68,7 @@ def paid_embedding(plain: Any, embedder: Any, args: tuple[Any, ...], kwargs: dic
         plan = plan_request(
             OPENAI_EMBEDDINGS,
             {"model": model, "input": [str(text) for text in texts or ()]},
-            **booking_at(place, payers)._asdict(),
+            booking_at(place, payers),
             provider=provider,
             can_downgrade=False,
             is_sent_at_once=client is None,

@@ -126,7 +126,7 @@ def _meter(model: Any, texts: list[str], *, is_async: bool) -> Meter:
         plan_request(
             OPENAI_EMBEDDINGS,
             {"model": name, "input": texts},
-            **model.bursar.booking()._asdict(),
+            model.bursar.booking(),
             provider=_PROVIDERS.get(package, package.removeprefix("langchain_")),
             can_downgrade=False,
             is_async=is_async,

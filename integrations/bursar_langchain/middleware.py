@@ -148,7 +148,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any]):
         plan = plan_request(
             read.endpoint,
             read.body,
-            **booking._asdict(),
+            booking,
             provider=read.provider,
             can_shrink=takes_limit(read.endpoint, read.body),
             is_async=is_async,

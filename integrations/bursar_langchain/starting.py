@@ -91,7 +91,7 @@ def _begin(
     plan = plan_request(
         request.endpoint,
         request.body,
-        **booking._asdict(),
+        booking,
         provider=request.provider,
         can_downgrade=False,
         can_shrink=_never,

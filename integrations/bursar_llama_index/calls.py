@@ -187,7 +187,7 @@ def _plan(
     return plan_request(
         request.endpoint,
         request.body,
-        **booking._asdict(),
+        booking,
         provider=request.provider,
         can_downgrade=can_downgrade,
         can_shrink=can_shrink or _never,

@@ -156,7 +156,7 @@ class BatchCreation(GuardedCall):
             return unmetered_plan(unmetered, booking, provider=provider, model=model, is_async=is_async)
         shrink = Shrink(most.nanousd * 1_000, most.tokens, 0, 0, 0, 0)
         return Plan(
-            **booking._asdict(),
+            *booking,
             provider=provider,
             operation=name,
             ask=Ask(model=model, input_tokens_most=most.tokens, generates=False, tier="batch"),

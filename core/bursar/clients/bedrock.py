@@ -150,7 +150,7 @@ class BedrockCall(Attempts):
         plan = plan_request(
             self._endpoint,
             self._body,
-            **booking._asdict(),
+            booking,
             provider="aws",
             can_shrink=takes_limit(self._endpoint, self._body),
             timeout_s=config.read_timeout,

@@ -43,7 +43,7 @@ def plan_call(
     return plan_request(
         found,
         body,
-        **booking._asdict(),
+        booking,
         provider=found.billed_by(provider),
         can_shrink=takes_limit(found, body, host=host),
         is_async=is_async,

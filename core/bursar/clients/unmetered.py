@@ -29,7 +29,7 @@ def unmetered_plan(
         )
         raise UnmeteredEndpoint(msg)
     return Plan(
-        **booking._asdict(),
+        *booking,
         provider=provider,
         operation=found.name,
         ask=Ask(model=model, input_tokens_most=0, generates=False),

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Final, Literal
 
-from bursar.billing import price_of_served
 from bursar.ids import time_of
+from bursar.prices import price_of_served
 from bursar.prices.units import CALL_MILLISECONDS
 
 if TYPE_CHECKING:

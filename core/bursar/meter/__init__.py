@@ -21,29 +21,31 @@ from bursar.errors import BudgetExceeded, StoreError
 from bursar.ids import new_id
 from bursar.meter.booking import enter_refusal, free_entry, resolution_of, tell_overage
 from bursar.meter.cut import bound_bill, seen_bill
+from bursar.meter.held import Held
 from bursar.meter.observer import Observer
+from bursar.meter.outer import OuterCall
 from bursar.meter.pausing import adrive, drive
 from bursar.meter.plan import Plan
 from bursar.meter.planning import plan_request, takes_limit
-from bursar.meter.reserving import Held, Reserving
+from bursar.meter.reserving import Reserving
 from bursar.meter.unpaid import book_unpaid, let_through
+from bursar.owner import owner
 from bursar.policy import logger
-from bursar.scope import owner
 from bursar.stores.journal import journal_for
 from bursar.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from bursar.entry import Status
     from bursar.meter.pausing import Step
-    from bursar.reservation import Resolution
+    from bursar.reservation import Answer, Resolution
     from bursar.wire import Receipt
 
 __all__ = ["Held", "Meter", "Observer", "Plan", "plan_request", "takes_limit"]
 
 
-class Meter:
+class Meter(OuterCall):
     """
     Follows one call.
 
@@ -53,21 +55,17 @@ class Meter:
         attempt: 1 for the first send; more for retries.
 
         stops_gracefully: Of a refused call: whether its budget asks for an answer in place of an exception.
-
-        sibling: Another call that a framework makes together with this one.
-
-        observed: What an inner meter saw of this call, or None.
     """
+
+    attempt = 1
+    stops_gracefully = False
+    _sent_s: float | None = None
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.attempt = 1
-        self.held: Held | None = None
-        self.stops_gracefully = False
-        self._owner = owner(is_async=plan.is_async)
         run = plan.run
         self._subject = Subject(
-            call_id=new_id(),
+            call_id=new_id(run.store.now()),
             run_id=run.id,
             workflow=run.workflow,
             agent=plan.agent,
@@ -75,50 +73,14 @@ class Meter:
             model=plan.ask.model,
             operation=plan.operation,
             fingerprint=plan.fingerprint,
-            is_repeat=bool(plan.fingerprint) and run.is_repeat(plan.agent.name, plan.fingerprint),
+            is_repeat=bool(plan.fingerprint) and run.repeats.has_seen(plan.fingerprint),
         )
-        self._reserving = Reserving(plan, self._owner, self._subject)
-        self._sent_s: float | None = None
-        self.observed: Receipt | None = None
-        self._has_inner = False
-        self._inner_failure: tuple[bool, str] | None = None
-        self.sibling: Meter | None = None
-
-    def inner(self) -> Meter | None:
-        """
-        Return the meter that pays already for the call being made below: this one, once, or else a sibling.
-
-        None where that call pays for itself.  It may be another call of the same block, made while this one's stream
-        is open.
-        """
-        if self.is_open and not self._has_inner:
-            self._has_inner = True
-            return self
-        return self.sibling.inner() if self.sibling is not None else None
-
-    def take_no_inner(self) -> None:
-        """Pay for no call made below any more; safe inside of the garbage collector."""
-        self._has_inner = True
-
-    def inner_failed(self, reason: str, *, is_billed: bool) -> None:
-        """Take it that the call made below brought no answer: the next one is another attempt of this call."""
-        self._has_inner = False
-        self._inner_failure = is_billed, reason
-
-    def take_inner_failure(self) -> tuple[bool, str] | None:
-        """Return whether the failed call below may be billed, and what failed, if another is made in its place."""
-        failure, self._inner_failure = self._inner_failure, None
-        return failure
+        self._reserving = Reserving(plan, owner(is_async=plan.is_async), self._subject)
 
     @property
     def is_sent(self) -> bool:
         """Whether the request, or the attempt that is open, was sent as far as is known."""
         return self._sent_s is not None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether something is held that is not resolved."""
-        return self.held is not None
 
     def reserve(self) -> Held:
         """
@@ -129,11 +91,21 @@ class Meter:
             UnknownPrice, UnmeteredEndpoint: It cannot be bounded in dollars.
             StoreError: The store does not answer, and the budget fails closed.
         """
-        return self._take(lambda: drive(self._first()))
+        try:
+            taken = self._at_once()
+            held = taken if isinstance(taken, Held) else drive(self._reserving.first(taken))
+        except (BudgetExceeded, StoreError) as error:
+            held = self._instead(error)
+        return self._taken(held)
 
     async def areserve(self) -> Held:
         """Do as `reserve` does, without blocking the other tasks of this thread."""
-        return await self._atake(self._first)
+        try:
+            taken = self._at_once()
+            held = taken if isinstance(taken, Held) else await adrive(self._reserving.first(taken))
+        except (BudgetExceeded, StoreError) as error:
+            held = self._instead(error)
+        return self._taken(held)
 
     def dispatch(self) -> None:
         """
@@ -165,12 +137,20 @@ class Meter:
             BudgetExceeded: No budget is left for another attempt.
         """
         if (steps := self._next(is_billed=is_billed, reason=reason)) is not None:
-            self._take(lambda: drive(steps))
+            try:
+                held = drive(steps)
+            except (BudgetExceeded, StoreError) as error:
+                held = self._instead(error)
+            self._taken(held)
 
     async def aretry(self, *, is_billed: bool, reason: str) -> None:
         """Do as `retry` does, without blocking the other tasks of this thread."""
         if (steps := self._next(is_billed=is_billed, reason=reason)) is not None:
-            await self._atake(lambda: steps)
+            try:
+                held = await adrive(steps)
+            except (BudgetExceeded, StoreError) as error:
+                held = self._instead(error)
+            self._taken(held)
 
     def now_s(self) -> float:
         """Return the seconds that leases and durations are measured in."""
@@ -199,7 +179,7 @@ class Meter:
         if held is None:
             return None
         store = self.plan.run.store
-        store.waiters.drop_hold(self._owner)
+        store.waiters.drop_hold(held.id)
         note = free_entry(
             self._subject, held, attempt=self.attempt, reason=f"{reason} {held.id}", at_s=store.now()
         )
@@ -211,22 +191,22 @@ class Meter:
             logger.error("what a batch holds is presumed spent, because the store does not answer: %s", error)
         return note
 
-    def observe(self, receipt: Receipt) -> None:
-        """Take what an inner meter saw of this call: usage that the outer one may not see so exactly."""
-        self.observed = receipt
-
     def settle(self, receipt: Receipt) -> Entry | None:
         """
         Book what the call did cost.
 
         Where the receipt states neither usage nor cost, the bound is booked and marked as such.
         """
-        seen = self._best(receipt)
-        if not self.plan.is_metered:
-            return self._resolve("ok", Bill(None, "unknown", self._model, Usage()))
-        found = bill(seen, provider=self.plan.provider, model=self._model, duration_ms=self._duration_ms())
-        if found.nanousd is None and self.held is not None and self.held.bound.price is not None:
-            return self._resolve("ok", bound_bill(self.held, found.model, found.usage))
+        held, plan = self.held, self.plan
+        if held is None:
+            return None
+        model = held.bound.model
+        if not plan.is_metered:
+            return self._resolve("ok", Bill(None, "unknown", model, Usage()))
+        seen = receipt if receipt.usage is not None else self._best(receipt)
+        found = bill(seen, provider=plan.provider, model=model, duration_ms=self._duration_ms())
+        if found.nanousd is None and held.bound.price is not None:
+            found = bound_bill(held, found.model, found.usage)
         return self._resolve("ok", found)
 
     def abort(self, receipt: Receipt, output_tokens: int | None, *, reason: str = "") -> Entry | None:
@@ -301,18 +281,26 @@ class Meter:
     def _model(self) -> str:
         return self.plan.ask.model if self.held is None else self.held.bound.model
 
-    def _first(self) -> Generator[Step, Any, Held]:
-        journal_for(self.plan.run.store).replay_if_any()
-        return self._reserving.first()
+    def _at_once(self) -> Held | Answer | None:
+        self.plan.run.book_kept()
+        return self._reserving.at_once()
 
     def _next(self, *, is_billed: bool, reason: str) -> Generator[Step, Any, Held] | None:
         held, self.held = self.held, None
         if held is None:
             return None
-        self.plan.run.store.waiters.drop_hold(self._owner)
+        self.plan.run.store.waiters.drop_hold(held.id)
         model = held.bound.model
         found = bound_bill(held, model, Usage()) if is_billed else Bill(0, "none", model, Usage())
-        resolution = self._resolution(held, "aborted" if is_billed else "error", found, reason)
+        resolution = resolution_of(
+            held,
+            self._subject,
+            "aborted" if is_billed else "error",
+            found,
+            reason,
+            attempt=self.attempt,
+            duration_ms=self._duration_ms(),
+        )
         self.attempt += 1
         self._sent_s = None
         return self._again(held, resolution)
@@ -328,25 +316,14 @@ class Meter:
             journal_for(self.plan.run.store).keep(resolution)
             raise
 
-    def _take(self, take: Callable[[], Held]) -> Held:
-        try:
-            return self._taken(take())
-        except (BudgetExceeded, StoreError) as error:
-            return self._taken(self._instead(error))
-
-    async def _atake(self, steps: Callable[[], Generator[Step, Any, Held]]) -> Held:
-        try:
-            return self._taken(await adrive(steps()))
-        except (BudgetExceeded, StoreError) as error:
-            return self._taken(self._instead(error))
-
     def _taken(self, held: Held) -> Held:
         self.held = held
-        try:
-            self._reserving.tell(held.notices)
-        except BaseException:  # The user's own function raised: nothing is sent.
-            self.release()
-            raise
+        if held.notices:
+            try:
+                self._reserving.tell(held.notices)
+            except BaseException:  # The user's own function raised: nothing is sent.
+                self.release()
+                raise
         return held
 
     def _instead(self, error: BudgetExceeded | StoreError) -> Held:
@@ -368,25 +345,9 @@ class Meter:
         held, self.held = self.held, None
         if held is None:
             return None
-        store = self.plan.run.store
-        store.waiters.drop_hold(self._owner)
-        resolution = self._resolution(held, status, found, reason)
-        if resolution.entry.overage_nanousd:
-            tell_overage(resolution.entry)
-        if held.is_unpaid:
-            if resolution.entry.is_sent:
-                book_unpaid(self.plan, resolution)
-            return resolution.entry
-        try:
-            return store.resolve(resolution)
-        except StoreError as error:
-            # The answer is there and paid for; only its booking failed. Keep the figure and book it later.
-            logger.error("%s The cost of this call is kept aside and booked when the store answers.", error)
-            journal_for(store).keep(resolution)
-            return resolution.entry
-
-    def _resolution(self, held: Held, status: Status, found: Bill, reason: str) -> Resolution:
-        return resolution_of(
+        store = self._reserving.store
+        store.waiters.drop_hold(held.id)
+        resolution = resolution_of(
             held,
             self._subject,
             status,
@@ -395,6 +356,20 @@ class Meter:
             attempt=self.attempt,
             duration_ms=self._duration_ms(),
         )
+        entry = resolution.entry
+        if entry.overage_nanousd:
+            tell_overage(entry)
+        if held.is_unpaid:
+            if entry.is_sent:
+                book_unpaid(self.plan, resolution)
+            return entry
+        try:
+            return store.resolve(resolution)
+        except StoreError as error:
+            # The answer is there and paid for; only its booking failed. Keep the figure and book it later.
+            logger.error("%s The cost of this call is kept aside and booked when the store answers.", error)
+            journal_for(store).keep(resolution)
+            return entry
 
     def _duration_ms(self) -> int:
         return 0 if self._sent_s is None else round((time.monotonic() - self._sent_s) * 1000)

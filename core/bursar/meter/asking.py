@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, Final
 
 from bursar.meter.pausing import Pause
-from bursar.scope import is_of
+from bursar.owner import is_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator

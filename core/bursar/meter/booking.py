@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bursar.billing import Bill
     from bursar.entry import Status, Subject
     from bursar.errors import BudgetExceeded
-    from bursar.meter.reserving import Held
+    from bursar.meter.held import Held
     from bursar.store import Store
 
 
@@ -29,27 +29,28 @@ def resolution_of(
     Args:
         attempt: The how manieth of its call, and how long it took.
     """
-    is_sent = status != "released"
-    calls = held.amounts.calls if is_sent else 0
-    attempts = held.amounts.attempts if is_sent else 0
-    tokens = found.usage.total_tokens if found.source != "bound" else held.amounts.tokens
-    amounts = Amounts(found.nanousd or 0, tokens, calls, attempts)
+    id_, _, (bound_nanousd, bound_tokens, calls, attempts), _, _, _ = held
+    cost_nanousd, source, model, usage, price = found
+    took_nanousd = cost_nanousd or 0
+    if status == "released":
+        calls = attempts = 0
+    tokens = bound_tokens if source == "bound" else usage.total_tokens
     entry = Entry(
-        held.id,
+        id_,
         subject,
         status,
-        found.source,
+        source,
         attempt,
-        found.model,
-        found.nanousd,
-        held.amounts.nanousd,
-        found.usage,
+        model,
+        cost_nanousd,
+        bound_nanousd,
+        usage,
         duration_ms,
-        max((found.nanousd or 0) - held.amounts.nanousd, 0),
+        max(took_nanousd - bound_nanousd, 0),
         reason=reason,
-        price=found.price,
+        price=price,
     )
-    return Resolution(entry, amounts)
+    return Resolution(entry, Amounts(took_nanousd, tokens, calls, attempts))
 
 
 def enter_refusal(store: Store, subject: Subject, exceeded: BudgetExceeded, *, attempt: int) -> None:

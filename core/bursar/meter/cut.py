@@ -8,8 +8,8 @@ from bursar.billing import Bill, bill_time
 from bursar.usage import Usage
 
 if TYPE_CHECKING:
+    from bursar.meter.held import Held
     from bursar.meter.plan import Plan
-    from bursar.meter.reserving import Held
     from bursar.wire import Receipt
 
 

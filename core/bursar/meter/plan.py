@@ -31,9 +31,7 @@ class Plan(NamedTuple):
     A call about to be made.
 
     Attributes:
-        run: Whose ledger lines its entries are.
-
-        chain: The accounts that it is paid from.
+        run, agent, chain: What it is booked to and paid from: a `Booking`.
 
         operation: What it is, for people: `"openai.chat"`.
 
@@ -67,8 +65,8 @@ class Plan(NamedTuple):
     """
 
     run: Run
-    chain: PayChain
     agent: Agent
+    chain: PayChain
     provider: str
     operation: str
     ask: Ask

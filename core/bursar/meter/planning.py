@@ -12,9 +12,7 @@ from bursar.wire import fingerprint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bursar.entry import Agent
-    from bursar.paychain import PayChain
-    from bursar.run import Run
+    from bursar.paychain import Booking
     from bursar.wire import Ask, Endpoint
     from bursar.wire.fields import Json
 
@@ -38,10 +36,8 @@ def _takes_limit(endpoint: Endpoint, body: Json, model: str, host: str, tokens: 
 def plan_request(
     endpoint: Endpoint,
     body: Json,
+    booking: Booking,
     *,
-    run: Run,
-    agent: Agent,
-    chain: PayChain,
     provider: str,
     can_downgrade: bool = True,
     can_shrink: Callable[[int], bool] = to_any_limit,
@@ -58,21 +54,19 @@ def plan_request(
     request in `bursar.wire.chat_format(provider)` are enough for its bound.
 
     Args:
-        run, agent, chain: What it is booked to and paid from: a `Booking`, as in `**booking._asdict()`.
+        booking: What it is booked to and paid from.
 
         provider: Who bills for it, in the words of the price data: `"openai"`, `"anthropic"`, `"google"`, ...
 
         can_downgrade, can_shrink, is_sent_at_once, is_async, can_wait, is_fitted_below, timeout_s: See `Plan`.
     """
     return Plan(
-        run=run,
-        chain=chain,
-        agent=agent,
+        *booking,
         provider=provider,
         operation=endpoint.name,
         ask=endpoint.read_request(body),
         ask_again=partial(_ask_again, endpoint, body),
-        fingerprint=fingerprint(agent.name, body, _FINGERPRINT_KEY),
+        fingerprint=fingerprint(booking.agent.name, body, _FINGERPRINT_KEY),
         count_input=partial(endpoint.count_input_tokens, body),
         can_downgrade=can_downgrade,
         can_shrink=can_shrink,

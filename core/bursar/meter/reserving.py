@@ -6,13 +6,14 @@ import asyncio
 import random
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from bursar.account import UNITS, Amounts, Limits
 from bursar.bound import Bound, bound, unmetered_bound
 from bursar.errors import BudgetExceeded, UnknownPrice, UnmeteredEndpoint
 from bursar.ids import new_id
 from bursar.meter.asking import close_question, open_question
+from bursar.meter.held import Held
 from bursar.meter.pausing import Pause, Question, Step, is_asking
 from bursar.meter.refusing import exceeded_by
 from bursar.money import parse_usd
@@ -37,44 +38,42 @@ _LOOK_AGAIN_S: Final = 0.05
 _QUESTIONS_MOST: Final = 8
 
 
-class Held(NamedTuple):
-    """
-    A hold that was taken.
-
-    Attributes:
-        bound: Of the model that the call is to be sent to.
-
-        output_limit: What the request's own limit is to be lowered to, or None to send it unchanged.
-
-        is_unpaid: The store did not answer and the budget fails open: nothing is held, and the cost is booked when
-            it is known.
-
-        notices: The thresholds that it passed, to be told once it is safe.
-    """
-
-    id: str
-    bound: Bound
-    amounts: Amounts
-    output_limit: int | None
-    is_unpaid: bool = False
-    notices: tuple[Notice, ...] = ()
-
-
 class Reserving:
     """Finds the hold for one attempt of one call."""
+
+    asked = 0
+    _is_forced = False
 
     def __init__(self, plan: Plan, owner: str, about: Subject) -> None:
         self.plan = plan
         self.store = plan.run.store
         self.owner = owner
         self.about = about
-        self.asked = 0
+        self._first_id = about.call_id
         self._bounds: dict[str, Bound] = {}
-        self._is_forced = False
 
-    def first(self) -> Generator[Step, Any, Held]:
+    def at_once(self) -> Held | Answer | None:
+        """
+        Return the hold for the whole bound, as nearly every call has it.
+
+        Otherwise `first` finds what can be had after this answer, which is None where others must be asked before.
+        """
+        plan = self.plan
+        if self.store.waiters.queues and plan.can_wait:
+            return None
+        asked, ladder = self._bound(plan.ask.model), self._ladder()
+        # The first claim of a call goes by the call's own id.
+        id_, self._first_id = self._first_id, ""
+        claim = self._claim(self._amounts(asked), heeds_downgrade=bool(ladder), id_=id_)
+        answer = self.store.reserve(claim)
+        return self._held(answer, asked) if isinstance(answer, Grant) else answer
+
+    def first(self, answer: Answer | None) -> Generator[Step, Any, Held]:
         """
         Yield what must be waited for or asked, and return the hold.
+
+        Args:
+            answer: What `at_once` got.
 
         Raises:
             BudgetExceeded: It does not fit, whatever was tried.
@@ -82,9 +81,8 @@ class Reserving:
         """
         while True:
             model, ladder = self.plan.ask.model, self._ladder()
-            answer = self._look(model, heeds_downgrade=bool(ladder))
+            answer = self._look(model, heeds_downgrade=bool(ladder), answer=answer)
             if isinstance(answer, Grant):
-                # Nearly always.
                 return self._held(answer, self._bound(model))
             held, refusal = yield from self._go_down(model, ladder, answer)
             if held is not None:
@@ -92,6 +90,7 @@ class Reserving:
             assert refusal is not None  # noqa: S101 (one of the two is always there)
             if not (yield from self._has_made_room(refusal)):
                 raise self.exceeded(refusal, self._bound(self.plan.ask.model))
+            answer = None
 
     def again(self, held: Held, resolving: Resolution) -> Generator[Step, Any, Held]:
         """
@@ -158,8 +157,8 @@ class Reserving:
                 return self._held(affordable, self._bound(candidate)), None
         return None, refusal
 
-    def _look(self, model: str, *, heeds_downgrade: bool = False) -> Answer:
-        """Ask for the whole bound, unless others have waited longer for what it needs."""
+    def _look(self, model: str, *, heeds_downgrade: bool = False, answer: Answer | None = None) -> Answer:
+        """Ask for the whole bound, if that has no *answer* yet, unless others have waited longer for what it needs."""
         waiters = self.store.waiters
         if waiters.queues and self.plan.can_wait:
             key = waiters.contended(self.plan.chain.keys)
@@ -167,7 +166,7 @@ class Reserving:
                 answer = self._try(model, heeds_downgrade=heeds_downgrade, only_assess=True)
                 # It would fit, and others have waited longer: stand behind them.
                 return Refusal("busy", key, key, 0, 0, 0, 0, 0) if isinstance(answer, Grant) else answer
-        return self._try(model, heeds_downgrade=heeds_downgrade)
+        return self._try(model, heeds_downgrade=heeds_downgrade, answer=answer)
 
     def _waited(
         self, model: str, answer: Answer, *, heeds_downgrade: bool = False
@@ -204,11 +203,19 @@ class Reserving:
         # Whose turn never came looks once all the same, to say what is short.
         return look() if answer is refusal else answer
 
-    def _try(self, model: str, *, heeds_downgrade: bool = False, only_assess: bool = False) -> Answer:
+    def _try(
+        self,
+        model: str,
+        *,
+        heeds_downgrade: bool = False,
+        only_assess: bool = False,
+        answer: Answer | None = None,
+    ) -> Answer:
         """Ask for the whole bound; where the cheap one does not fit, count the input and ask once more."""
         ask_store = self.store.assess if only_assess else self.store.reserve
-        tried = self._bound(model)
-        answer = ask_store(self._claim(self._amounts(tried), heeds_downgrade=heeds_downgrade))
+        if answer is None:
+            tried = self._bound(model)
+            answer = ask_store(self._claim(self._amounts(tried), heeds_downgrade=heeds_downgrade))
         if isinstance(answer, Refusal) and (tighter := self._tighten(model)) is not None:
             answer = ask_store(self._claim(self._amounts(tighter), heeds_downgrade=heeds_downgrade))
         return answer
@@ -232,7 +239,7 @@ class Reserving:
         if not plan.is_metered:
             return unmetered_bound(model)
         found = bound(
-            plan.ask_of(model),
+            plan.ask if model == plan.ask.model else plan.ask_of(model),
             provider=plan.provider,
             model=model,
             min_output_tokens=plan.chain.innermost.min_output_tokens,
@@ -259,14 +266,18 @@ class Reserving:
         return tight
 
     def _amounts(self, tried: Bound) -> Amounts:
-        nanousd, tokens = tried.whole
-        return Amounts(nanousd, tokens, 1, 1)
+        return Amounts(*tried.whole, 1, 1)
 
     def _claim(
-        self, amounts: Amounts, *, heeds_downgrade: bool = False, shrink: Shrink | None = None
+        self,
+        amounts: Amounts,
+        *,
+        heeds_downgrade: bool = False,
+        shrink: Shrink | None = None,
+        id_: str = "",
     ) -> Claim:
         return Claim(
-            id=new_id(self.store.now()),
+            id=id_ or new_id(self.store.now()),
             accounts=self.plan.chain.accounts,
             amounts=amounts,
             owner=self.owner,
@@ -278,7 +289,7 @@ class Reserving:
         )
 
     def _held(self, grant: Grant, granted: Bound) -> Held:
-        self.store.waiters.note_hold(self.owner)
+        self.store.waiters.note_hold(grant.id, self.owner)
         return Held(grant.id, granted, grant.amounts, grant.output_limit, notices=grant.notices)
 
     def tell(self, notices: tuple[Notice, ...]) -> None:

@@ -7,14 +7,14 @@ Who pays for the calls of a guarded client, or of a framework's model, and what 
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from bursar.dropped import dropped
 from bursar.entry import Agent
 from bursar.ledger import Report
 from bursar.money import to_usd
+from bursar.paychain import Booking
 from bursar.run import UNATTRIBUTED, Run
 from bursar.scope import current_agent, current_run
 from bursar.store import Where
@@ -24,29 +24,13 @@ if TYPE_CHECKING:
 
     from bursar.account import AccountState
     from bursar.budget import Budget
-    from bursar.paychain import PayChain
     from bursar.store import Store
 
 __all__ = ["Booking", "Payer"]
 
 _WORKFLOW: Final = "guard"
 _RUNS_REMEMBERED: Final = 1_000
-
-
-class Booking(NamedTuple):
-    """What one call is booked to, and what it is paid from."""
-
-    run: Run
-    agent: Agent
-    chain: PayChain
-
-    def with_ladder(self, model: str, steps: tuple[str, ...]) -> Booking:
-        """Return it with *steps* as the only models that stand in for *model*, whichever budget is short."""
-        policies = {
-            key: replace(policy, ladder={**policy.ladder, model: steps})
-            for key, policy in self.chain.policies.items()
-        }
-        return self._replace(chain=replace(self.chain, policies=policies))
+_AGENTS_REMEMBERED: Final = 1_000
 
 
 @lru_cache(maxsize=4096)
@@ -83,6 +67,8 @@ class Payer:
         self._lock = threading.Lock()
         self._own: Run | None = None
         self._used: dict[str, Run] = {}
+        # The run of the last call, and the bookings in it by agent.
+        self._last: tuple[Run | None, dict[Agent, Booking]] = (None, {})
 
     @property
     def run(self) -> Run:
@@ -115,12 +101,23 @@ class Payer:
         """
         run = run or self.run
         agent = self._agent() if named is None else self._renamed(named)
+        last, known = self._last
+        if last is run and (booking := known.get(agent)) is not None:
+            # Nearly always.
+            return booking
         chain = run.chain(agent.name, self._payers(run))
         if self.agent is not None and self.budget is None:
             self.check_agent(run)
         if run.id not in self._used and len(self._used) < _RUNS_REMEMBERED:
             self._used[run.id] = run
-        return Booking(run, agent, chain)
+        booking = Booking(run, agent, chain)
+        if chain.ends_s is None:
+            if last is not run or len(known) >= _AGENTS_REMEMBERED:
+                # One assignment, so that no thread finds the bookings of another run.
+                self._last = run, {agent: booking}
+            else:
+                known[agent] = booking
+        return booking
 
     def _agent(self) -> Agent:
         name = self.agent_name
@@ -209,9 +206,10 @@ class Payer:
 
     def _own_run(self, around: Run | None) -> Run:
         """Return the run that stands for this client where there is none around the call."""
-        if around is not None and self._own is not None and self._own.is_kept_in(around.store):
+        own = self._own
+        if own is not None and (own.is_open_in_store if around is None else own.is_kept_in(around.store)):
             # Every call but the first.
-            return self._own
+            return own
         with self._lock:
             if self._own is None:
                 title = f'agent "{self.agent}"' if self.agent else "this client"

@@ -26,7 +26,7 @@ from bursar.prices.ceilings import output_ceiling
 from bursar.prices.data import STALE_DAYS, PriceData, price_data
 from bursar.prices.files import PriceFileError
 from bursar.prices.hosts import provider_of_url
-from bursar.prices.lookup import find_price, price
+from bursar.prices.lookup import find_price, price, price_of_served
 from bursar.prices.names import canonical_provider
 from bursar.prices.overrides import add, alias, discount, free, load, remove, temporary
 from bursar.prices.price import Price, Tier
@@ -62,6 +62,7 @@ __all__ = [
     "output_ceiling",
     "price",
     "price_data",
+    "price_of_served",
     "provider_of_url",
     "remove",
     "temporary",

@@ -9,16 +9,14 @@ held for it, so they err upwards, and a family that is not listed has none.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from bursar.prices.lookup import declared_output_limit, resolve_alias
 from bursar.prices.names import bare_name, routes
 from bursar.prices.overrides import STATE
 
-if TYPE_CHECKING:
-    from bursar.prices.overrides import Declarations
-
 _EVERYWHERE: Final = None
+_KNOWN_MOST: Final = 4_096
 
 # Provider or any; the beginning of the bare name; the limit.  The first that fits holds.
 # Kept as text: compiling them all would take longer than the rest of this package's import.
@@ -103,27 +101,14 @@ def output_ceiling(provider: str | None, model: str) -> int | None:
     What was declared with `add(output_limit=...)` comes first; an alias has the ceiling of what it stands for.
     An upper bound: a family's largest member decides.  A model that answers in vectors has zero.
     """
-    found = _found_under(STATE.now)
+    known = STATE.now.ceilings
     try:
-        return found[provider, model]
+        return known[provider, model]
     except KeyError:
-        ceiling = found[provider, model] = _look_up(provider, model)
+        if len(known) >= _KNOWN_MOST:
+            known.clear()
+        ceiling = known[provider, model] = _look_up(provider, model)
         return ceiling
-
-
-def _found_under(declared: Declarations) -> dict[tuple[str | None, str], int | None]:
-    """Return what was looked up before under the same declarations."""
-    known = _found
-    if known and known[0][0] is declared and len(known[0][1]) < _FOUND_MOST:
-        return known[0][1]
-    found: dict[tuple[str | None, str], int | None] = {}
-    # One assignment, so that no thread sees the answers of one with the declarations of another.
-    known[:] = [(declared, found)]
-    return found
-
-
-_FOUND_MOST: Final = 4_096
-_found: Final[list[tuple[Declarations, dict[tuple[str | None, str], int | None]]]] = []
 
 
 def _look_up(provider: str | None, model: str) -> int | None:

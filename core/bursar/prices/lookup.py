@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import inf
+from time import time as clock
 from typing import TYPE_CHECKING, Final
 
 from bursar.errors import UnknownPrice
@@ -12,7 +14,7 @@ from bursar.prices.discounts import with_discounts
 from bursar.prices.names import Route, canonical_provider, routes
 from bursar.prices.overrides import STATE
 from bursar.prices.pieces import price_by_piece
-from bursar.prices.timeline import Timeline, as_utc
+from bursar.prices.timeline import Lasting, Timeline, as_utc
 
 if TYPE_CHECKING:
     from bursar.prices.overrides import Declarations
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _FOUND_MOST: Final = 10_000
 _ALIAS_STEPS_MOST: Final = 8
+_NEVER: Final = Lasting(0.0, 0.0, None)
 
 
 def price(provider: str | None, model: str, *, at: datetime | None = None) -> Price:
@@ -46,11 +49,61 @@ def price(provider: str | None, model: str, *, at: datetime | None = None) -> Pr
 def find_price(provider: str | None, model: str, *, at: datetime | None = None) -> Price | None:
     """Return the price of *model* at *provider*, as `price` does, or None where there is none."""
     declared = STATE.now
-    try:
-        found = declared.found[provider, model]
-    except KeyError:
-        found = _remember(declared, provider, model)
-    return found.at(at) if isinstance(found, Timeline) else found
+    if at is not None:
+        found = _look_up_once(declared, provider, model)
+        return found.at(at) if isinstance(found, Timeline) else found
+    since_s, until_s, current = declared.current.get((provider, model), _NEVER)
+    if since_s <= (now_s := clock()) < until_s:
+        # Nearly always.
+        return current
+    return _now(declared, provider, model, now_s).price
+
+
+def price_of_served(provider: str, served: str, asked: str, *, at: datetime | None = None) -> Price | None:
+    """
+    Return the price of the model that *served*, or else of the one that was *asked* for.
+
+    A price that was declared for the name that is asked for also holds for the names that it is served under, such as
+    a dated snapshot's, unless those have a declared price of their own.
+    """
+    if at is not None:
+        of_served = find_price(provider, served, at=at)
+        return of_served if asked == served else _of_served(of_served, find_price(provider, asked, at=at))
+    declared = STATE.now
+    names = (provider, served) if asked == served else (provider, served, asked)
+    since_s, until_s, current = declared.current.get(names, _NEVER)
+    if since_s <= (now_s := clock()) < until_s:
+        # Nearly always.
+        return current
+    one, other = _now(declared, provider, served, now_s), _now(declared, provider, asked, now_s)
+    since_s, until_s = max(one.since_s, other.since_s), min(one.until_s, other.until_s)
+    found = Lasting(since_s, until_s, _of_served(one.price, other.price))
+    _keep(declared, names, found)
+    return found.price
+
+
+def _now(declared: Declarations, provider: str | None, model: str, now_s: float) -> Lasting:
+    found = _look_up_once(declared, provider, model)
+    lasting = found.lasting(now_s) if isinstance(found, Timeline) else Lasting(0.0, inf, found)
+    _keep(declared, (provider, model), lasting)
+    return lasting
+
+
+def _keep(declared: Declarations, names: tuple[str | None, ...], lasting: Lasting) -> None:
+    if len(declared.current) >= _FOUND_MOST:
+        # Names are the caller's, so there may be any number; prices are cheap to find again.
+        declared.current.clear()
+    declared.current[names] = lasting
+
+
+def _of_served(of_served: Price | None, of_asked: Price | None) -> Price | None:
+    if of_served is not None and of_served.is_override:
+        return of_served
+    if of_asked is None or of_served is None or of_asked.is_override:
+        return of_asked or of_served
+    # A discount may be for either name: the bound had that of the one asked for.
+    is_same_row = of_asked.row == of_served.row and of_asked.factor is not None
+    return of_asked if is_same_row else of_served
 
 
 def find_timeline(provider: str | None, model: str) -> Price | Timeline | None:
@@ -78,13 +131,15 @@ def resolve_alias(provider: str | None, model: str) -> tuple[str | None, str]:
     return provider, model
 
 
-def _remember(declared: Declarations, provider: str | None, model: str) -> Price | Timeline | None:
-    found = _look_up_discounted(declared, provider, model)
-    if len(declared.found) >= _FOUND_MOST:
-        # Names are the caller's, so there may be any number; prices are cheap to find again.
-        declared.found.clear()
-    declared.found[provider, model] = found
-    return found
+def _look_up_once(declared: Declarations, provider: str | None, model: str) -> Price | Timeline | None:
+    try:
+        return declared.found[provider, model]
+    except KeyError:
+        found = _look_up_discounted(declared, provider, model)
+        if len(declared.found) >= _FOUND_MOST:
+            declared.found.clear()
+        declared.found[provider, model] = found
+        return found
 
 
 def _look_up_discounted(declared: Declarations, provider: str | None, model: str) -> Price | Timeline | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from bursar.prices.declared import Key, PriceOptions
     from bursar.prices.price import Price
-    from bursar.prices.timeline import Timeline
+    from bursar.prices.timeline import Lasting, Timeline
 
 
 def _none() -> dict[Any, Any]:
@@ -46,14 +46,21 @@ class Declarations:
 
         files: The price files that were read.
 
-        found: Lookups under these declarations; a change of them begins a new one.
+        found: The prices, of all times, that were looked up under these declarations by provider and model; a change
+            of them begins anew.
+
+        current: What holds now, by the same, or by provider, model served and model asked for.
+
+        ceilings: Output limits, by provider and model.
     """
 
     prices: Mapping[Key, tuple[Price, ...]] = field(default_factory=_none)
     aliases: Mapping[str, tuple[str | None, str]] = field(default_factory=_none)
     discounts: tuple[Discount, ...] = ()
     files: tuple[Path, ...] = ()
-    found: dict[tuple[str | None, str], Price | Timeline | None] = field(default_factory=_none)
+    found: dict[tuple[str | None, str], Price | Timeline | None] = field(init=False, default_factory=_none)
+    current: dict[tuple[str | None, ...], Lasting] = field(init=False, default_factory=_none)
+    ceilings: dict[tuple[str | None, str], int | None] = field(init=False, default_factory=_none)
 
     def with_price(
         self, model: str, provider: str | None, options: PriceOptions, source: str
@@ -62,7 +69,7 @@ class Declarations:
         key, price = declared_price(model, provider, options, source=source)
         kept = [old for old in self.prices.get(key, ()) if old.starts != price.starts]
         insort(kept, price, key=lambda one: one.starts or date.min)
-        return replace(self, prices={**self.prices, key: tuple(kept)}, found={})
+        return replace(self, prices={**self.prices, key: tuple(kept)})
 
     def with_alias(self, name: str, model: str, provider: str | None) -> Declarations:
         """Return these and one more alias."""
@@ -71,49 +78,48 @@ class Declarations:
         if known_as == meant:
             msg = f"{quoted(name)} cannot be an alias of itself; name the model that it stands for"
             raise ValueError(msg)
-        return replace(self, aliases={**self.aliases, known_as: (by, model.strip())}, found={})
+        return replace(self, aliases={**self.aliases, known_as: (by, model.strip())})
 
     def with_discount(self, discount: Discount) -> Declarations:
         """Return these and one more discount, which takes the place of one for the same models and day."""
         scope = (discount.provider, discount.model, discount.since)
         kept = [old for old in self.discounts if (old.provider, old.model, old.since) != scope]
-        return replace(self, discounts=(*kept, discount), found={})
+        return replace(self, discounts=(*kept, discount))
 
 
 class _State:
     """Holds the declarations in force, which begin with those of the price file."""
 
+    now: Declarations
+
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self._now: Declarations | None = None
 
-    @property
-    def now(self) -> Declarations:
+    def __getattr__(self, name: str) -> Declarations:
         """
-        The declarations in force.
+        Return the declarations in force where none are yet: those of the price file.
 
         Raises:
             PriceFileError: The price file cannot be used; asked again, it is read again.
         """
-        now = self._now
-        if now is not None:
-            return now
+        if name != "now":
+            raise AttributeError(name)
         from bursar.prices.files import read_user_file
 
         with self.lock:
-            if self._now is None:
-                self._now = read_user_file()
-            return self._now
+            if "now" not in self.__dict__:
+                self.now = read_user_file()
+            return self.now
 
     def change(self, change: Callable[[Declarations], Declarations]) -> None:
         """Put what *change* makes of the declarations in their place."""
         with self.lock:
-            self._now = change(self.now)
+            self.now = change(self.now)
 
     def put(self, declarations: Declarations) -> None:
         """Put *declarations* in the place of those in force."""
         with self.lock:
-            self._now = declarations
+            self.now = declarations
 
 
 STATE: Final = _State()
@@ -282,7 +288,7 @@ def remove(model: str, *, provider: str | None = None) -> None:
             at = f" at provider {quoted(provider)}" if provider else ""
             msg = f"nothing was declared for {quoted(model)}{at}"
             raise LookupError(msg)
-        return replace(now, prices=prices, aliases=aliases, found={})
+        return replace(now, prices=prices, aliases=aliases)
 
     STATE.change(without)
 
@@ -306,4 +312,4 @@ def temporary(file: str | Path | None = None) -> Generator[None]:
     try:
         yield
     finally:
-        STATE.put(replace(before, found={}))
+        STATE.put(replace(before))

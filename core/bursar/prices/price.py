@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from bursar.errors import UnknownPrice
 from bursar.prices.units import CALL_MILLISECONDS, UNITS
@@ -25,7 +25,18 @@ _DEARER: Final = frozenset({"priority", "fast", "us_only"})
 OVERRIDE: Final = "override:"
 """How the row of a declared price begins."""
 
+ANSWERED_IN: Final[tuple[Modality, ...]] = ("text", "image")
+"""What an answer may be made of where the request does not say: some models draw without being asked."""
+
 _NO_TIERS: Final[Mapping[str, Rates]] = MappingProxyType({})
+
+
+class TextRates(NamedTuple):
+    """The dearest rates of a call that sends text, in pico-dollars: of a token each way, and for the request."""
+
+    input: int
+    output: int
+    request: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +82,10 @@ class Price:
         has_automatic_cache: Whether the provider writes to its cache without being asked.
 
         guessed_tiers: The tiers whose rates are the highest of the range that the provider gives.
+
+        is_by_the_second: Whether a call costs what it takes in time, and not what it uses.
+
+        is_override: Whether the user declared it, in a program or in a file.
     """
 
     provider: str
@@ -94,16 +109,23 @@ class Price:
         default_factory=dict[tuple[object, ...], "int | None"], init=False, repr=False, compare=False
     )
     """The dearest rates that were asked for, because every call asks for the same few."""
+    _most_of_text: dict[tuple[object, ...], TextRates] = field(
+        default_factory=dict[tuple[object, ...], TextRates], init=False, repr=False, compare=False
+    )
+    is_by_the_second: bool = field(init=False, repr=False, compare=False)
+    is_override: bool = field(init=False, repr=False, compare=False)
+    _plain_provenance: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def is_by_the_second(self) -> bool:
-        """Whether a call costs what it takes in time, and not what it uses."""
-        return CALL_MILLISECONDS in self.rates.bands[0].rates
-
-    @property
-    def is_override(self) -> bool:
-        """Whether the user declared it, in a program or in a file."""
-        return self.row.startswith(OVERRIDE)
+    def __post_init__(self) -> None:
+        # What every call asks for is worked out once.
+        discount = "" if self.factor is None else f" x{self.factor:f}"
+        known = {
+            "is_by_the_second": CALL_MILLISECONDS in self.rates.bands[0].rates,
+            "is_override": self.row.startswith(OVERRIDE),
+            "_plain_provenance": f"{self.row}{discount} ({self.data_version})",
+        }
+        for name, value in known.items():
+            object.__setattr__(self, name, value)
 
     def provenance(self, *, tier: str | None = None, in_parts: bool = False) -> str:
         """
@@ -112,6 +134,8 @@ class Price:
         The row; the service tier, or `parts` where each part of the call was priced for itself; the discount; and the
         version of the data.
         """
+        if tier is None and not in_parts:
+            return self._plain_provenance
         marks = [f" [{mark}]" for mark in (tier, "parts" if in_parts else None) if mark]
         discount = "" if self.factor is None else f" x{self.factor:f}"
         return f"{self.row}{''.join(marks)}{discount} ({self.data_version})"
@@ -142,6 +166,31 @@ class Price:
         if tier in self.guessed_tiers:
             return False
         return tier not in _DEARER or tier in self.tier_rates or self.is_free
+
+    def text_rates_most_pico(
+        self, input_tokens: int, *, cache_write: CacheTime | None = None, tier: str | None = None
+    ) -> TextRates:
+        """
+        Return the most that a token of each direction can cost in a call that sends text, and what any request costs.
+
+        It may be answered in pictures besides; see `input_rate_most_pico` and `output_rate_most_pico`.
+
+        Raises:
+            UnknownPrice: The model is not priced by the token.
+        """
+        rates = self.rates if tier is None else self._rates(tier)
+        asked = (cache_write, tier, 1 if len(rates.bands) == 1 else rates.reach(input_tokens))
+        try:
+            return self._most_of_text[asked]
+        except KeyError:
+            most = self._most_of_text[asked] = TextRates(
+                self.input_rate_most_pico(input_tokens, cache_write=cache_write, tier=tier),
+                max(
+                    self.output_rate_most_pico(input_tokens, tier=tier, modality=kind) for kind in ANSWERED_IN
+                ),
+                self.fee_pico("requests", tier=tier) or 0,
+            )
+            return most
 
     def input_rate_most_pico(
         self,

@@ -88,11 +88,9 @@ class Rates:
 
     def cost_nanousd(self, usage: Usage) -> int:
         """Return what *usage* costs, rounded up once."""
-        read, written = usage.cache_read_tokens, usage.cache_write_tokens
-        written_1h, reasoning = usage.cache_write_1h_tokens, usage.reasoning_tokens
-        sent, answered = usage.input_tokens, usage.output_tokens
+        sent, read, written, written_1h, answered, reasoning, other = usage
         if (
-            (usage.other and not _are_fees(usage.other))
+            (other and not _are_fees(other))
             or read < 0
             or read + written > sent
             or not 0 <= written_1h <= written
@@ -109,7 +107,7 @@ class Rates:
             + answered * band.output
             + reasoning * band.reasoning
         )
-        for name, count in usage.other.items():
+        for name, count in other.items():
             scaled += count * band.rates.get(name, 0)
         return -(scaled // -(self.scale * PICO_PER_NANO))
 

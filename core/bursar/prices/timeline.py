@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from datetime import UTC, date, datetime, time, timedelta
-from time import time as clock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -13,6 +12,14 @@ if TYPE_CHECKING:
     from bursar.prices.price import Price
 
 _DAY_S = 86_400
+
+
+class Lasting(NamedTuple):
+    """A price, or that there is none, from one second since the epoch until before another."""
+
+    since_s: float
+    until_s: float
+    price: Price | None
 
 
 class Timeline:
@@ -23,7 +30,7 @@ class Timeline:
     is first asked for and then kept.  Compiling twice is harmless, so threads need no lock.
     """
 
-    __slots__ = ("_cells", "_days", "_now", "_price_in", "_seconds")
+    __slots__ = ("_cells", "_days", "_price_in", "_seconds")
 
     def __init__(
         self,
@@ -46,8 +53,6 @@ class Timeline:
         self._days = tuple(sorted({day.toordinal() for day in days}))
         self._seconds = tuple(sorted({0, *seconds}))
         self._cells: dict[tuple[int, int], Price | None] = {}
-        # What was found last for now, and from when and until when that holds, in seconds since the epoch.
-        self._now: tuple[float, float, Price | None] = (0.0, 0.0, None)
 
     @property
     def days(self) -> tuple[date, ...]:
@@ -66,17 +71,15 @@ class Timeline:
 
     def at(self, instant: datetime | None) -> Price | None:
         """Return the price at *instant* (None is now, a naive one is UTC), or None where there is none."""
-        if instant is not None:
-            return self._at(as_utc(instant))
-        now_s = clock()
-        since_s, until_s, price = self._now
-        if not since_s <= now_s < until_s:
-            price = self._at(datetime.fromtimestamp(now_s, UTC))
-            midnight_s = now_s // _DAY_S * _DAY_S
-            bounds = [midnight_s + second for second in (*self._seconds, _DAY_S)]
-            next_one = bisect_right(bounds, now_s)
-            self._now = bounds[next_one - 1], bounds[next_one], price
-        return price
+        return self._at(datetime.now(UTC) if instant is None else as_utc(instant))
+
+    def lasting(self, now_s: float) -> Lasting:
+        """Return the price at *now_s* seconds since the epoch, and from when and until when it holds for certain."""
+        price = self._at(datetime.fromtimestamp(now_s, UTC))
+        midnight_s = now_s // _DAY_S * _DAY_S
+        bounds = [midnight_s + second for second in (*self._seconds, _DAY_S)]
+        following = bisect_right(bounds, now_s)
+        return Lasting(bounds[following - 1], bounds[following], price)
 
     def _at(self, when: datetime) -> Price | None:
         day = bisect_right(self._days, when.toordinal())

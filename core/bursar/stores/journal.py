@@ -40,6 +40,9 @@ class Journal:
     A resolution holds figures and names, and nothing of the call's text.  Each process writes a file of its own and
     books any that it finds, so what a killed process kept aside is booked by the next one.
 
+    Attributes:
+        may_hold_any: Whether anything may be kept that is not booked.
+
     Args:
         path: Where: files begin with this path, have mode 0600 and are gone once all is booked.  None, or a place
             that cannot be written, keeps it in memory.
@@ -53,13 +56,13 @@ class Journal:
         self._lock = threading.RLock()
         self._in_memory: list[Resolution] = []
         # A file may be left by a process that was killed: look once.
-        self._may_hold_any = path is not None
+        self.may_hold_any = path is not None
         self._next_s = 0.0
 
     def keep(self, resolution: Resolution) -> None:
         """Keep *resolution* until it is booked; on disk when this returns, or in memory if that fails too."""
         with self._lock:
-            self._may_hold_any = True
+            self.may_hold_any = True
             if self._path is not None:
                 try:
                     _append(self._own_file(self._path), _line_of(resolution))
@@ -91,13 +94,13 @@ class Journal:
             if self._path is not None:
                 for file in sorted(self._path.parent.glob(f"{self._path.name}.*.jsonl")):
                     count += _replay_file(file, store)
-            self._may_hold_any = False
+            self.may_hold_any = False
             return count
 
     def replay_if_any(self) -> int:
         """Book what is kept, if anything is and the store answers; after a failure not again for five seconds."""
         store = None if self._store is None else self._store()
-        if not self._may_hold_any or store is None or time.monotonic() < self._next_s:
+        if not self.may_hold_any or store is None or time.monotonic() < self._next_s:
             return 0
         try:
             return self.replay(store)

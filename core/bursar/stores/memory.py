@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from bursar.account import Amounts, Balance, Chain
 from bursar.ids import id_at
+from bursar.owner import is_of
 from bursar.reservation import (
     Grant,
     Resolution,
@@ -20,7 +21,6 @@ from bursar.reservation import (
     undispatchable,
     unknown_reservation,
 )
-from bursar.scope import is_of
 from bursar.stores.forks import hold_through_forks
 from bursar.stores.rollup import HOUR_S, Rollup
 from bursar.waiting import Waiters

@@ -100,6 +100,25 @@ class Ask(NamedTuple):
     unbounded: str | None = None
 
     @property
+    def is_text(self) -> bool:
+        """Whether its text alone bounds it: it sends nothing else, and one model answers as it usually does."""
+        return bool(
+            self.generates
+            and self.input_tokens_most
+            and self.input_rounds_most == 1
+            and not (
+                self.input_unseen
+                or self.image_tokens_most
+                or self.audio_tokens_most
+                or self.pieces
+                or self.server_tools
+                or self.modalities
+                or self.also_models
+                or self.unbounded
+            )
+        )
+
+    @property
     def has_images(self) -> bool:
         """Whether the request sends images."""
         return self.image_tokens_most > 0

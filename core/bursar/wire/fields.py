@@ -11,6 +11,8 @@ Json = Mapping[str, object]
 
 _PLAIN: Final = frozenset({NoneType, str, int, float, bool})
 """Kinds of value that hold no others."""
+_NO_MAPPING: Final = _PLAIN | {list, tuple}
+_NO_ARRAY: Final = _PLAIN | {dict}
 
 _NOTHING: Final[Json] = MappingProxyType({})
 
@@ -19,13 +21,13 @@ def is_mapping(value: object) -> TypeGuard[Json]:
     """Whether *value* is a JSON object."""
     # Nearly always a dict or nothing, for which asking its type is ten times quicker than asking the abstract class.
     kind = type(value)
-    return kind is dict or (kind not in _PLAIN and isinstance(value, Mapping))
+    return kind is dict or (kind not in _NO_MAPPING and isinstance(value, Mapping))
 
 
 def is_array(value: object) -> TypeGuard[Sequence[object]]:
     """Whether *value* is a JSON array."""
     kind = type(value)
-    return kind is list or (kind not in _PLAIN and isinstance(value, (tuple, list)))
+    return kind is list or (kind not in _NO_ARRAY and isinstance(value, (tuple, list)))
 
 
 def object_at(body: Json, key: str) -> Json:

@@ -35,29 +35,29 @@ def fingerprint(agent: str, body: Json, key: bytes) -> str:
 
         key: A secret of 16 to 64 bytes.
     """
-    pieces = [agent]
+    pieces: list[str | int] = [agent]
     _gather(body, pieces)
     # Python keeps the hash of a text beside it, so that of a conversation only what is new is read.
     seen = hash(tuple(pieces)).to_bytes(_HASH_BYTES, "big", signed=True)
     return blake2b(seen, key=key, digest_size=_DIGEST_BYTES).hexdigest()
 
 
-def _gather(node: object, pieces: list[str]) -> None:
+def _gather(node: object, pieces: list[str | int]) -> None:
     # A mark before whatever is not a text keeps structure and content apart.
     if isinstance(node, str):
         pieces.append(node if len(node) <= _WHOLE_MOST else _sample(node))
     elif is_mapping(node):
-        pieces.append(f"\0{{{len(node)}")
+        pieces += ("\0{", len(node))
         for key in sorted(node):
-            pieces.append(key)
             value = node[key]
             if type(value) is str and len(value) <= _WHOLE_MOST:
                 # Nearly always.
-                pieces.append(value)
+                pieces += (key, value)
             else:
+                pieces.append(key)
                 _gather(value, pieces)
     elif is_array(node):
-        pieces.append(f"\0[{len(node)}")
+        pieces += ("\0[", len(node))
         for item in node:
             _gather(item, pieces)
     else:

@@ -47,6 +47,16 @@ _OUTPUT_KEYS: Final = frozenset(
 _CLIENT_TOOLS: Final = frozenset({"function", "custom"})
 _MEDIA_IN: Final = frozenset({"audio_tokens", "image_tokens", "video_tokens"})
 _MEDIA_OUT: Final = frozenset({"audio_tokens", "image_tokens"})
+_OWN_USAGE: Final = frozenset(
+    {
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+        "prompt_tokens_details",
+        "completion_tokens_details",
+    }
+)
+"""What OpenAI's own usage has at its top; whatever else stands there is of another dialect."""
 _RARE: Final = frozenset(
     {
         "cache_control",
@@ -86,7 +96,7 @@ class OpenAIChat(Endpoint):
             audio_tokens_most=weight.audio_tokens,
             input_unseen=tuple(weight.unseen),
             output_limit=least(count_at(body, "max_tokens"), count_at(body, "max_completion_tokens")),
-            cache_write=longest_ttl(weight.cache_ttls),
+            cache_write=longest_ttl(weight.cache_ttls) if weight.cache_ttls else None,
             **more,
         )
 
@@ -188,18 +198,24 @@ class OpenAIChat(Endpoint):
             finished = finished or _is_end(event)
         if usage is None:
             return Receipt(model=model, tier=known_tier(tier), finished=finished)
-        searches = first_count(object_at(usage, "server_tool_use"), "web_search_requests")
-        searches = count_at(usage, "num_search_queries") if searches is None else searches
-        if searches is None:
-            # A search model searches before every answer, and says so nowhere.
-            searches = 1 if model and "-search" in model else 0
-        parts = _breakdown(breakdown)
+        # A search model searches before every answer, and says so nowhere.
+        searches = 1 if model and "-search" in model else 0
+        parts = _breakdown(breakdown) if breakdown else ()
+        stated = None
+        if is_dialect := not usage.keys() <= _OWN_USAGE:
+            told = count_at(object_at(usage, "server_tool_use"), "web_search_requests")
+            told = count_at(usage, "num_search_queries") if told is None else told
+            searches = searches if told is None else told
+            tier = known_tier(tier, usage.get("service_tier"))
+            stated = stated_nanousd(usage)
         return Receipt(
-            usage=sum_of(part.usage for part in parts) if parts else _read_usage(usage, searches),
+            sum_of(part.usage for part in parts)
+            if parts
+            else _read_usage(usage, searches, is_dialect=is_dialect),
             parts=parts,
             model=model,
-            tier=known_tier(tier, usage.get("service_tier")),
-            stated_nanousd=stated_nanousd(usage),
+            tier=known_tier(tier),
+            stated_nanousd=stated,
             finished=finished,
             server_tools={"web_search": searches} if searches else {},
         )
@@ -263,44 +279,48 @@ def _is_end(event: Json) -> bool:
 
 def _breakdown(breakdown: Json) -> tuple[Part, ...]:
     """Return the models that Groq's compound systems ran, which are billed each at its own rates."""
-    if not breakdown:
-        return ()
     models = objects_at(breakdown, "models")
-    used = [(text_at(one, "model"), _read_usage(object_at(one, "usage"), 0)) for one in models]
+    used = [
+        (text_at(one, "model"), _read_usage(object_at(one, "usage"), 0, is_dialect=True)) for one in models
+    ]
     return tuple(Part(model=model, usage=usage) for model, usage in used if model and usage is not None)
 
 
-def _read_usage(usage: Json, web_searches: int) -> Usage | None:
+def _read_usage(usage: Json, web_searches: int, *, is_dialect: bool) -> Usage | None:
     """Return the *usage* of a chat completion in any dialect known, or None where it says too little."""
-    prompt = first_count(usage, "prompt_tokens", "input_tokens")
-    completion = first_count(usage, "completion_tokens", "output_tokens")
+    prompt, completion = count_at(usage, "prompt_tokens"), count_at(usage, "completion_tokens")
     total = count_at(usage, "total_tokens")
+    into, out = object_at(usage, "prompt_tokens_details"), object_at(usage, "completion_tokens_details")
+    cached, reasoning, citations = count_at(into, "cached_tokens"), count_at(out, "reasoning_tokens"), 0
+    if is_dialect:
+        prompt = count_at(usage, "input_tokens") if prompt is None else prompt
+        completion = count_at(usage, "output_tokens") if completion is None else completion
+        reasoning = count_at(usage, "reasoning_tokens") if reasoning is None else reasoning
+        citations = number_at(usage, "citation_tokens")
+        if cached is None:
+            # DeepSeek's own name, then Moonshot's.  Mistral's `num_cached_tokens` is left: it is not said to be
+            # cheaper.
+            cached = first_count(usage, "prompt_cache_hit_tokens", "cached_tokens")
+        if prompt is not None:
+            # What the tools of Mistral's agents read is input, apart from the prompt.
+            prompt += number_at(usage, "connector_tokens")
     if prompt is None or (completion is None and total is None):
         return None
-    # What the tools of Mistral's agents read is input, apart from the prompt.
-    prompt += number_at(usage, "connector_tokens")
-    into, out = object_at(usage, "prompt_tokens_details"), object_at(usage, "completion_tokens_details")
-    reasoning = first_count(out, "reasoning_tokens")
-    reasoning = number_at(usage, "reasoning_tokens") if reasoning is None else reasoning
-    citations = number_at(usage, "citation_tokens")
     # xAI leaves reasoning out of the completion, Gemini's compatible format leaves thinking out: the total has it.
     output = max(completion or 0, (total or 0) - prompt)
     if citations:
         # Perplexity's deep research bills reasoning and citations besides the completion.
-        output = max(output, (completion or 0) + reasoning + citations)
-    cached = count_at(into, "cached_tokens")
-    if cached is None:
-        # DeepSeek's own name, then Moonshot's.  Mistral's `num_cached_tokens` is left: it is not said to be cheaper.
-        cached = first_count(usage, "prompt_cache_hit_tokens", "cached_tokens")
+        output = max(output, (completion or 0) + (reasoning or 0) + citations)
     other = {"output_citation_tokens": citations, "web_searches": web_searches}
-    other |= {f"input_{kind}": number_at(into, kind) for kind in _MEDIA_IN & into.keys()}
-    other |= {f"output_{kind}": number_at(out, kind) for kind in _MEDIA_OUT & out.keys()}
+    if into or out:
+        other |= {f"input_{kind}": number_at(into, kind) for kind in _MEDIA_IN & into.keys()}
+        other |= {f"output_{kind}": number_at(out, kind) for kind in _MEDIA_OUT & out.keys()}
     return Usage(
-        input_tokens=prompt,
-        cache_read_tokens=cached or 0,
-        cache_write_tokens=number_at(into, "cache_write_tokens"),
+        prompt,
+        cached or 0,
+        number_at(into, "cache_write_tokens"),
         output_tokens=output,
-        reasoning_tokens=reasoning,
+        reasoning_tokens=reasoning or 0,
         other={name: count for name, count in other.items() if count},
     )
 

@@ -79,9 +79,11 @@ def longest_ttl(ttls: set[str]) -> Literal["5m", "1h"] | None:
     return "5m" if ttls == {"5m"} else "1h"
 
 
-def least(*limits: int | None) -> int | None:
-    """Return the lowest of *limits* that is set, or None."""
-    return min((limit for limit in limits if limit is not None), default=None)
+def least(one: int | None, other: int | None) -> int | None:
+    """Return the lower of two limits, of those that are set, or None."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
 
 
 def at_most(body: Json, key: str, tokens: int) -> int:

@@ -8,7 +8,6 @@ per character: the length of an ASCII text is known without reading it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from bursar.wire.fields import Json, is_array, is_mapping, object_at, text_at
@@ -47,7 +46,6 @@ def schema_tokens_most(node: object) -> int:
     return _scalar_tokens_most(node)
 
 
-@dataclass(slots=True)
 class Weight:
     """
     What was found in a body so far; `add` visits one more part of it.
@@ -66,22 +64,28 @@ class Weight:
         cache_ttls: The times that cache writes were asked for.
     """
 
-    model: str
-    tokens: int = 0
-    image_tokens: int = 0
-    audio_tokens: int = 0
-    unseen: dict[str, None] = field(default_factory=dict[str, None])
-    cache_ttls: set[str] = field(default_factory=set[str])
+    image_tokens = 0
+    audio_tokens = 0
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.tokens = 0
+        self.unseen: dict[str, None] = {}
+        self.cache_ttls: set[str] = set()
 
     def add(self, node: object) -> None:
         """Count *node*, a part of a prompt, and everything in it."""
         if isinstance(node, str):
             self.tokens += len(node) if node.isascii() else text_tokens_most(node)
-        elif is_mapping(node):
-            self._add_object(node)
         elif is_array(node):
             for item in node:
-                self.add(item)
+                # A list is nearly always of messages, or of their parts.
+                if type(item) is dict:
+                    self._add_object(item)  # pyright: ignore[reportUnknownArgumentType]
+                else:
+                    self.add(item)
+        elif is_mapping(node):
+            self._add_object(node)
         else:
             self.tokens += _scalar_tokens_most(node)
 

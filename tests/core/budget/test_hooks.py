@@ -33,9 +33,7 @@ def hook_of(run: Run, payer: Payer) -> Meter:
     endpoint = chat_format("openai", "gpt-4o")
     assert endpoint is not None
     booking = payer.booking(run=run)
-    return Meter(
-        plan_request(endpoint, BODY, **booking._asdict(), provider="openai", can_wait=False, can_shrink=never)
-    )
+    return Meter(plan_request(endpoint, BODY, booking, provider="openai", can_wait=False, can_shrink=never))
 
 
 def held_elsewhere(run: Run, payer: Payer) -> Meter:

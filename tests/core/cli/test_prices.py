@@ -159,7 +159,7 @@ def test_bad_price_file_is_told(bursar: Bursar, tmp_path: Path) -> None:
 
     file = tmp_path / "prices.toml"
     file.write_text("[models.x]\ninptu = 1")
-    STATE._now = None  # pyright: ignore[reportPrivateUsage]
+    vars(STATE).pop("now", None)
     result = CliRunner(env={"BURSAR_PRICES": str(file)}).invoke(main, ["prices", "gpt-4o"])
 
     assert (1, "") == (result.exit_code, result.stdout)

@@ -18,6 +18,7 @@ import pytest
 from bursar import Budget, guard
 from bursar.entry import Agent
 from bursar.meter import Meter, Plan, plan_request
+from bursar.paychain import Booking
 from bursar.scope import agent as acting
 from bursar.scope import current_meter
 from bursar.simulator import Fault, Simulator
@@ -166,9 +167,11 @@ def test_a_second_call_below_an_outer_meter_pays_for_itself(stage: Stage) -> Non
             plan_request(
                 OPENAI_CHAT,
                 CHAT,
-                run=run,
-                agent=Agent(name="framework", path="framework", framework="langchain"),
-                chain=run.chain("framework"),
+                Booking(
+                    run,
+                    Agent(name="framework", path="framework", framework="langchain"),
+                    run.chain("framework"),
+                ),
                 provider="openai",
             )
         )

@@ -48,7 +48,7 @@ def _outer(store: MemoryStore, **options: Any) -> Meter:
     """An adapter's meter for a call that asks for BODY."""
     payer = Payer(Budget(5, store=store), agent="outer", workflow=None, made_in=None, outer=None, store=None)
     options = {"provider": "openai", "is_sent_at_once": False, **options}
-    meter = Meter(plan_request(OPENAI_CHAT, BODY, **payer.booking()._asdict(), **options))
+    meter = Meter(plan_request(OPENAI_CHAT, BODY, payer.booking(), **options))
     meter.reserve()
     return meter
 

@@ -391,7 +391,7 @@ def test_below_another_meter(kind: str, sim: Simulator, store: MemoryStore) -> N
     make, ask, *_ = KINDS[kind]
     payer = Payer(Budget(5, store=store), agent="outer", workflow=None, made_in=None, outer=None, store=None)
     body: Any = {"model": "gpt-4o", "messages": [], "max_tokens": 50}
-    meter = Meter(plan_request(OPENAI_CHAT, body, **payer.booking()._asdict(), provider="openai"))
+    meter = Meter(plan_request(OPENAI_CHAT, body, payer.booking(), provider="openai"))
     meter.reserve()
     token = current_meter.set(meter)
     try:

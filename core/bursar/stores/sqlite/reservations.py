@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bursar.account import Amounts
+from bursar.owner import is_of
 from bursar.reservation import Grant
-from bursar.scope import is_of
 from bursar.stores.sqlite.rows import ENTRY_COLUMNS, entry_of, entry_row
 
 if TYPE_CHECKING:

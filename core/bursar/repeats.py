@@ -1,0 +1,29 @@
+"""The requests that a run has seen, to tell which of them come again."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Final
+
+_REMEMBERED: Final = 4_096
+
+
+class Repeats:
+    """Remembers the last 4,096 fingerprints of requests; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def has_seen(self, fingerprint: str) -> bool:
+        """Whether the same agent sent the same request before; remembers it."""
+        seen = self._seen
+        with self._lock:
+            is_known = fingerprint in seen
+            seen[fingerprint] = None
+            if is_known:
+                seen.move_to_end(fingerprint)
+            elif len(seen) > _REMEMBERED:
+                seen.popitem(last=False)
+        return is_known
