@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bursar.prices import find_price, price_of_served
 from bursar.prices.units import CALL_MILLISECONDS
+from bursar.tuples import make
 from bursar.usage import Usage
 
 if TYPE_CHECKING:
@@ -59,6 +60,14 @@ def bill(
         return _bill_parts(receipt, provider, served, price, at)
     if stated_usage is None or price is None:
         return Bill(None, "unknown", served, usage)
+    plain = price.rates.plain_nanousd(usage) if tier is None and not usage.other else None
+    if plain is not None and price.rates.prices_tokens and not is_estimate:
+        # Nearly always.
+        return make(Bill, (plain, "priced", served, usage, price.standard_provenance))
+    return _bill_rare(price, usage, served, tier, is_estimate=is_estimate)
+
+
+def _bill_rare(price: Price, usage: Usage, served: str, tier: str | None, *, is_estimate: bool) -> Bill:
     cost = price.cost_nanousd(usage, tier=tier)
     if not cost and price.unpriced(usage, tier=tier):
         # What was used has no rate here at all.
@@ -76,9 +85,8 @@ def bill_time(price: Price, usage: Usage, duration_ms: int, *, model: str) -> Bi
 def _source(price: Price, usage: Usage, tier: str | None) -> Source:
     # A count without a rate costs nothing here, parts above their whole are billed on top of it, and a dearer tier
     # without rates costs the standard ones: what the provider makes of these is not known.
-    is_plain = tier is None and not usage.other and price.rates.prices_tokens
-    is_certain = is_plain or (price.is_certain(tier) and not price.unpriced(usage, tier=tier))
-    return "priced" if is_certain and usage.is_consistent else "estimated"
+    is_certain = price.is_certain(tier) and not price.unpriced(usage, tier=tier) and usage.is_consistent
+    return "priced" if is_certain else "estimated"
 
 
 def _bill_parts(

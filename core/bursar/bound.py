@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from bursar.account import Amounts
 from bursar.errors import UnmeteredEndpoint
 from bursar.money import PICO_PER_NANO
 from bursar.prices import find_price, output_ceiling
@@ -11,10 +12,11 @@ from bursar.prices import price as known_price
 from bursar.prices.price import ANSWERED_IN
 from bursar.prices.seconds import time_most_pico
 from bursar.reservation import Shrink
+from bursar.tuples import make
 from bursar.wire.ask import FREE_SERVER_TOOLS, SERVER_TOOL_UNITS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bursar.prices import Modality, Price
     from bursar.wire import Ask
@@ -44,11 +46,11 @@ class Bound(NamedTuple):
     input_tokens: int
 
     @property
-    def whole(self) -> tuple[int, int]:
-        """The whole bound, in nano-dollars and in tokens."""
+    def amounts(self) -> Amounts:
+        """The whole of it, for one call and one attempt."""
         fixed_picousd, fixed_tokens, output_picousd, output_tokens, most, _ = self.shrink
-        picousd = fixed_picousd + most * output_picousd
-        return -(-picousd // PICO_PER_NANO), fixed_tokens + most * output_tokens
+        nanousd = -(-(fixed_picousd + most * output_picousd) // PICO_PER_NANO)
+        return make(Amounts, (nanousd, fixed_tokens + most * output_tokens, 1, 1))
 
     def nanousd_of(self, input_tokens: int, output_tokens: int) -> int:
         """Return the most that *input_tokens* and *output_tokens* of this call can have cost."""
@@ -75,7 +77,7 @@ def bound(
     model: str,
     min_output_tokens: int,
     input_tokens: int | None = None,
-    timeout_s: float | None = None,
+    timeout_s: Callable[[], float | None] | None = None,
     is_limited: bool = True,
 ) -> Bound:
     """
@@ -87,7 +89,7 @@ def bound(
     Args:
         input_tokens: An exact count, where the cheap bound of *ask* does not fit.
 
-        timeout_s: What the client waits for an answer at most, where that is known.
+        timeout_s: Returns what the client waits for an answer at most, where that is known.
 
         is_limited: Whether anything limits what the call may cost. Nothing needs a bound where nothing does, and then
             what cannot be bounded is left out.
@@ -110,20 +112,15 @@ def bound(
             return _bound_by_piece(ask, price, model, is_limited=is_limited)
         fixed, output = (0, 0) if price is None else _rates(ask, price, provider, tokens, is_limited)
         if price is not None and price.is_by_the_second:
-            fixed += time_most_pico(price, stream=ask.stream, timeout_s=timeout_s, is_limited=is_limited)
+            waits_s = None if timeout_s is None else timeout_s()
+            fixed += time_most_pico(price, stream=ask.stream, timeout_s=waits_s, is_limited=is_limited)
     most = ask.output_limit
     if most is None or not ask.generates:
         most = _output_tokens(ask, price, provider, model)
     choices = ask.choices if ask.generates else 0
-    shrink = Shrink(
-        fixed,
-        tokens + ask.extra_output_tokens,
-        output * choices,
-        choices,
-        most,
-        min(min_output_tokens, most),
-    )
-    return Bound(model, price, shrink, tokens)
+    least = min_output_tokens if min_output_tokens < most else most
+    shrink = make(Shrink, (fixed, tokens + ask.extra_output_tokens, output * choices, choices, most, least))
+    return make(Bound, (model, price, shrink, tokens))
 
 
 def _bound_by_piece(ask: Ask, price: Price, model: str, *, is_limited: bool) -> Bound:

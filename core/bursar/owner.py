@@ -21,18 +21,19 @@ def owner(*, is_async: bool) -> str:
     its thread is its own.
     """
     loop = asyncio._get_running_loop()
+    number = get_ident()
+    thread = _threads.get(number) or _name_thread(number)
     if loop is None or (task := asyncio.current_task(loop)) is None:
-        thread = get_ident()
-        return _threads.get(thread) or _name_thread(thread)
-    return f"{os.getpid()}:{get_ident()}:{id(task)}{'' if is_async else '/'}"
+        return thread
+    return f"{thread}{id(task)}{'' if is_async else '/'}"
 
 
-def _name_thread(thread: int) -> str:
+def _name_thread(number: int) -> str:
     # To write the two numbers out takes longer than all the rest.  A thread that comes later may have the number of
     # one that is gone, and then has its name as well.
     if len(_threads) >= _THREADS_REMEMBERED:
         _threads.clear()
-    name = _threads[thread] = f"{os.getpid()}:{thread}:"
+    name = _threads[number] = f"{os.getpid()}:{number}:"
     return name
 
 

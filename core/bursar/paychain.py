@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -36,10 +36,10 @@ A call that read a limit before it was raised must not declare what it read afte
 """
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class PayChain:
     """
-    The accounts that an agent pays from, from the agent outwards; what follows from them is worked out once.
+    The accounts that an agent pays from, from the agent outwards; never changed, what follows from them included.
 
     Attributes:
         policies: The rules that hold for each account, by its key.
@@ -47,17 +47,27 @@ class PayChain:
         ends_s: When a window of the chain ends and the chain must be asked for again.
 
         budgets: The budget that each account belongs to, by its key.
+
+        innermost: The rules of the agent's own account, or no rules for a client that is metered and not limited.
+
+        limits_money: Whether any account limits dollars, so that a call without a known price must be refused.
+
+        is_limited: Whether any account limits what a call may cost, in dollars or in tokens.
     """
 
     accounts: tuple[Account, ...]
     policies: dict[str, Policy]
     ends_s: float | None
     budgets: Mapping[str, Budget]
+    innermost: Policy = field(init=False)
+    limits_money: bool = field(init=False)
+    is_limited: bool = field(init=False)
 
-    @cached_property
-    def keys(self) -> tuple[str, ...]:
-        """The accounts' keys."""
-        return tuple(account.key for account in self.accounts)
+    def __post_init__(self) -> None:
+        self.innermost = next(iter(self.policies.values()), _NO_RULES)
+        limits = [account.limits for account in self.accounts]
+        self.limits_money = bool([one for one in limits if one.nanousd is not None])
+        self.is_limited = self.limits_money or bool([one for one in limits if one.tokens is not None])
 
     @cached_property
     def ladders(self) -> dict[str, tuple[str, ...]]:
@@ -67,30 +77,15 @@ class PayChain:
             ladders.update(policy.ladder)
         return ladders
 
-    @cached_property
-    def innermost(self) -> Policy:
-        """The rules of the agent's own account, or no rules for a client that is metered and not limited."""
-        return next(iter(self.policies.values()), _NO_RULES)
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The accounts' keys."""
+        return tuple(account.key for account in self.accounts)
 
-    @cached_property
+    @property
     def fails_open(self) -> bool:
         """Whether calls go through unpaid while the store does not answer: only where every budget says so."""
         return all(policy.fails_open for policy in self.policies.values())
-
-    @cached_property
-    def is_limited(self) -> bool:
-        """Whether any account limits what a call may cost, in dollars or in tokens."""
-        return self.limits_money or self.limits_tokens
-
-    @cached_property
-    def limits_money(self) -> bool:
-        """Whether any account limits dollars, so that a call without a known price must be refused."""
-        return any(account.limits.nanousd is not None for account in self.accounts)
-
-    @cached_property
-    def limits_tokens(self) -> bool:
-        """Whether any account limits tokens."""
-        return any(account.limits.tokens is not None for account in self.accounts)
 
 
 class Booking(NamedTuple):

@@ -7,7 +7,7 @@ its own atomic section, so that every store refuses for the same reason.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from bursar.account import REARM_PPM, Amounts
 from bursar.errors import ReservationConflict
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from bursar.account import Account, Balance, Chain
     from bursar.entry import Entry, Subject
+
+
+LEASE_S: Final = 600.0
+"""Seconds that a hold lives without a word of its call."""
 
 
 class Shrink(NamedTuple):
@@ -77,7 +81,7 @@ class Claim(NamedTuple):
     accounts: tuple[Account, ...]
     amounts: Amounts
     owner: str = ""
-    lease_s: float = 600.0
+    lease_s: float = LEASE_S
     shrink: Shrink | None = None
     is_dispatched: bool = False
     heeds_downgrade: bool = False

@@ -74,30 +74,24 @@ class Waiters:
 
     Attributes:
         queues: Who waits for which account; empty nearly always, which is all that may be read without the lock.
+
+        holders: Whose each hold is: who holds something must not stand behind others, who may wait for just that. One
+            key is set or taken at a time, which needs no lock.
     """
 
     def __init__(self) -> None:
         # Reentrant, because a stream that is garbage-collected in here settles, and wakes, in this very thread.
         self._lock = threading.RLock()
         self.queues: dict[str, deque[Ticket]] = {}
-        # Of each hold, whose it is; what is set and taken by one key at a time needs no lock.
-        self._holders: dict[str, str] = {}
+        self.holders: dict[str, str] = {}
         _made.add(self)
 
     def __bool__(self) -> bool:
         return bool(self.queues)
 
-    def note_hold(self, id_: str, owner: str) -> None:
-        """Note that *owner* holds something: it must not stand behind others, who may wait for just that."""
-        self._holders[id_] = owner
-
-    def drop_hold(self, id_: str) -> None:
-        """Note that the hold *id_* is no more."""
-        self._holders.pop(id_, None)
-
     def is_holding(self, owner: str) -> bool:
         """Whether *owner* holds anything."""
-        return any(is_of(holder, owner) for holder in list(self._holders.values()))
+        return any(is_of(holder, owner) for holder in list(self.holders.values()))
 
     def contended(self, keys: Iterable[str]) -> str | None:
         """Return the first of *keys* that somebody waits for."""
@@ -144,7 +138,7 @@ class Waiters:
         """Forget who waits and holds: the threads and loops that do stayed in the parent."""
         self._lock = threading.RLock()
         self.queues = {}
-        self._holders = {}
+        self.holders = {}
 
 
 def _finish(future: asyncio.Future[None]) -> None:

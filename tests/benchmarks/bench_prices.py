@@ -198,7 +198,7 @@ def _ratio(row: Row) -> tuple[float, float | None, float] | None:
         return None
     if held.price is None:
         return None
-    whole = held.whole[0] / float(billed.usd.scaleb(9))
+    whole = held.amounts.nanousd / float(billed.usd.scaleb(9))
     is_limited = ask.output_limit is not None and ask.generates
     return whole, whole if is_limited else None, held.input_tokens / max(billed.usage.input_tokens, 1)
 

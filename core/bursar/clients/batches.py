@@ -45,6 +45,7 @@ from bursar.wire.routes import matched_part
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from bursar.clients.sdk import Sdk
     from bursar.payer import Booking, Payer
@@ -137,7 +138,7 @@ class BatchCreation(GuardedCall):
         *,
         provider: str,
         is_async: bool,
-        timeout_s: float | None,
+        timeout_s: Callable[[], float | None],
     ) -> Plan:
         # It works for a day, whatever the client waits.
         del timeout_s
@@ -313,6 +314,6 @@ def _most_of(asks: tuple[Ask, ...] | str, provider: str) -> _Most:
             return _Most(0, 0, models, f"of one of its requests: {error}")
         if one.price is None:
             return _Most(0, 0, models, f'there is no price for "{ask.model}"')
-        nanousd += one.whole[0]
-        tokens += one.whole[1]
+        nanousd += one.amounts.nanousd
+        tokens += one.amounts.tokens
     return _Most(nanousd, tokens, models)

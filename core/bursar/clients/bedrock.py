@@ -153,7 +153,7 @@ class BedrockCall(Attempts):
             booking,
             provider="aws",
             can_shrink=takes_limit(self._endpoint, self._body),
-            timeout_s=config.read_timeout,
+            timeout_s=lambda: config.read_timeout,
         )
         # Another model may read another body.
         return plan._replace(can_downgrade=False) if self._is_invoke else plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bursar.clients.bodies import body_of, with_body
@@ -18,7 +19,7 @@ from bursar.scope import current_meter
 from bursar.wire import Receipt, Unmetered
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from bursar.clients.followed import Followed
     from bursar.clients.sdk import Sdk
@@ -51,6 +52,12 @@ class GuardedCall:
         UnknownAgent: The run's budget does not know the client's agent.
     """
 
+    is_being_read = False
+    _attempts = 0
+    _failure: tuple[bool, str] | None = None
+    _hides_usage = False
+    _is_answered = False
+
     def __init__(
         self, client: Any, sdk: Sdk, payer: Payer, options: Any, found: Endpoint | Unmetered
     ) -> None:
@@ -59,12 +66,7 @@ class GuardedCall:
         self._options = options
         self._body: Mapping[str, Any] = body_of(options)
         self._address = sdk.address(client)
-        self._attempts = 0
         self._sent_body = self._body
-        self._failure: tuple[bool, str] | None = None
-        self._hides_usage = False
-        self.is_being_read = False
-        self._is_answered = False
         around = current_meter.get() if linked is None else linked
         outer = None if around is None else around.inner()
         if outer is not None:
@@ -83,7 +85,7 @@ class GuardedCall:
             booking,
             provider=self._address.provider,
             is_async=sdk.is_async,
-            timeout_s=timeout_of(client, options),
+            timeout_s=partial(timeout_of, client, options),
         )
         self._ask = plan.ask
         self.meter = Meter(plan)
@@ -95,7 +97,7 @@ class GuardedCall:
         *,
         provider: str,
         is_async: bool,
-        timeout_s: float | None,
+        timeout_s: Callable[[], float | None],
     ) -> Plan:
         return plan_call(
             found,

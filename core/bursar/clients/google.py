@@ -199,13 +199,14 @@ class GoogleCall(Attempts):
         super().__init__(lambda: self._plan(client, found, is_async=is_async))
 
     def _plan(self, client: Any, found: Endpoint | Unmetered, *, is_async: bool) -> Plan:
+        timeout_s = self._request.timeout
         plan = plan_call(
             found,
             self._body,
             client.bursar.booking(),
             provider="google",
             is_async=is_async,
-            timeout_s=self._request.timeout,
+            timeout_s=lambda: timeout_s,
         )
         return plan if plan.ask.generates else plan._replace(can_downgrade=False, can_shrink=never)
 

@@ -42,6 +42,9 @@ _PLAIN: Final = (str, bytes, int, float, NoneType)
 """What refers to no client; a constructor may have put it where a cached property would (Vertex's region)."""
 
 
+_NOT_METERED: Final = (Free, Unmetered)
+
+
 def guard_client(client: ClientT, sdk: Sdk, payer: Payer) -> ClientT:
     """Return a copy of *client*, of a subclass of its class, whose calls *payer* pays for."""
     plain = plain_class(type(client))
@@ -99,7 +102,7 @@ class _Guard(SdkClient):
     def _bursar_call(self, options: Any) -> Followed | None:
         """Return the call to follow, or None where it costs nothing."""
         found = endpoint_of(options.method, options.url)
-        if isinstance(found, Free | Unmetered):
+        if isinstance(found, _NOT_METERED):
             batch = batch_call(self, self._bursar_sdk, self.bursar, options, found)
             if batch is not None or isinstance(found, Free):
                 return batch

@@ -9,6 +9,8 @@ from bursar.meter import plan_request, takes_limit
 from bursar.wire import Unmetered
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bursar.meter import Plan
     from bursar.payer import Booking
     from bursar.wire import Endpoint
@@ -23,7 +25,7 @@ def plan_call(
     provider: str,
     host: str = "",
     is_async: bool,
-    timeout_s: float | None = None,
+    timeout_s: Callable[[], float | None] | None = None,
 ) -> Plan:
     """
     Return the plan of a call that sends *body*.

@@ -32,6 +32,7 @@ from bursar.meter.unpaid import book_unpaid, let_through
 from bursar.owner import owner
 from bursar.policy import logger
 from bursar.stores.journal import journal_for
+from bursar.tuples import make
 from bursar.usage import Usage
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from bursar.entry import Status
     from bursar.meter.pausing import Step
-    from bursar.reservation import Answer, Resolution
+    from bursar.reservation import Resolution
     from bursar.wire import Receipt
 
 __all__ = ["Held", "Meter", "Observer", "Plan", "plan_request", "takes_limit"]
@@ -54,28 +55,36 @@ class Meter(OuterCall):
     Attributes:
         attempt: 1 for the first send; more for retries.
 
+        is_dispatched: Whether a request of it was sent, in whichever attempt.
+
         stops_gracefully: Of a refused call: whether its budget asks for an answer in place of an exception.
     """
 
     attempt = 1
     stops_gracefully = False
+    is_dispatched = False
     _sent_s: float | None = None
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         run = plan.run
-        self._subject = Subject(
-            call_id=new_id(run.store.now()),
-            run_id=run.id,
-            workflow=run.workflow,
-            agent=plan.agent,
-            provider=plan.provider,
-            model=plan.ask.model,
-            operation=plan.operation,
-            fingerprint=plan.fingerprint,
-            is_repeat=bool(plan.fingerprint) and run.repeats.has_seen(plan.fingerprint),
+        store = run.store
+        fingerprint = plan.fingerprint
+        self._subject = make(
+            Subject,
+            (
+                new_id(store.now()),
+                run.id,
+                run.workflow,
+                plan.agent,
+                plan.provider,
+                plan.ask.model,
+                plan.operation,
+                fingerprint,
+                bool(fingerprint) and run.repeats.has_seen(fingerprint),
+            ),
         )
-        self._reserving = Reserving(plan, owner(is_async=plan.is_async), self._subject)
+        self._reserving = Reserving(plan, store, owner(is_async=plan.is_async), self._subject)
 
     @property
     def is_sent(self) -> bool:
@@ -92,20 +101,28 @@ class Meter(OuterCall):
             StoreError: The store does not answer, and the budget fails closed.
         """
         try:
-            taken = self._at_once()
+            self.plan.run.book_kept()
+            taken = self._reserving.at_once()
             held = taken if isinstance(taken, Held) else drive(self._reserving.first(taken))
         except (BudgetExceeded, StoreError) as error:
             held = self._instead(error)
-        return self._taken(held)
+        self.held = held
+        if held.notices:
+            self._tell(held)
+        return held
 
     async def areserve(self) -> Held:
         """Do as `reserve` does, without blocking the other tasks of this thread."""
         try:
-            taken = self._at_once()
+            self.plan.run.book_kept()
+            taken = self._reserving.at_once()
             held = taken if isinstance(taken, Held) else await adrive(self._reserving.first(taken))
         except (BudgetExceeded, StoreError) as error:
             held = self._instead(error)
-        return self._taken(held)
+        self.held = held
+        if held.notices:
+            self._tell(held)
+        return held
 
     def dispatch(self) -> None:
         """
@@ -122,6 +139,7 @@ class Meter(OuterCall):
                 self.plan.run.store.dispatch(held.id)
             except StoreError as error:
                 let_through(self.plan, error)
+        self.is_dispatched = True
         self._sent_s = time.monotonic()
 
     def retry(self, *, is_billed: bool, reason: str) -> None:
@@ -141,7 +159,9 @@ class Meter(OuterCall):
                 held = drive(steps)
             except (BudgetExceeded, StoreError) as error:
                 held = self._instead(error)
-            self._taken(held)
+            self.held = held
+            if held.notices:
+                self._tell(held)
 
     async def aretry(self, *, is_billed: bool, reason: str) -> None:
         """Do as `retry` does, without blocking the other tasks of this thread."""
@@ -150,7 +170,9 @@ class Meter(OuterCall):
                 held = await adrive(steps)
             except (BudgetExceeded, StoreError) as error:
                 held = self._instead(error)
-            self._taken(held)
+            self.held = held
+            if held.notices:
+                self._tell(held)
 
     def now_s(self) -> float:
         """Return the seconds that leases and durations are measured in."""
@@ -179,7 +201,7 @@ class Meter(OuterCall):
         if held is None:
             return None
         store = self.plan.run.store
-        store.waiters.drop_hold(held.id)
+        store.waiters.holders.pop(held.id, None)
         note = free_entry(
             self._subject, held, attempt=self.attempt, reason=f"{reason} {held.id}", at_s=store.now()
         )
@@ -204,10 +226,11 @@ class Meter(OuterCall):
         if not plan.is_metered:
             return self._resolve("ok", Bill(None, "unknown", model, Usage()))
         seen = receipt if receipt.usage is not None else self._best(receipt)
-        found = bill(seen, provider=plan.provider, model=model, duration_ms=self._duration_ms())
+        duration_ms = self._duration_ms()
+        found = bill(seen, provider=plan.provider, model=model, duration_ms=duration_ms)
         if found.nanousd is None and held.bound.price is not None:
             found = bound_bill(held, found.model, found.usage)
-        return self._resolve("ok", found)
+        return self._resolve("ok", found, duration_ms=duration_ms)
 
     def abort(self, receipt: Receipt, output_tokens: int | None, *, reason: str = "") -> Entry | None:
         """
@@ -281,15 +304,11 @@ class Meter(OuterCall):
     def _model(self) -> str:
         return self.plan.ask.model if self.held is None else self.held.bound.model
 
-    def _at_once(self) -> Held | Answer | None:
-        self.plan.run.book_kept()
-        return self._reserving.at_once()
-
     def _next(self, *, is_billed: bool, reason: str) -> Generator[Step, Any, Held] | None:
         held, self.held = self.held, None
         if held is None:
             return None
-        self.plan.run.store.waiters.drop_hold(held.id)
+        self._reserving.store.waiters.holders.pop(held.id, None)
         model = held.bound.model
         found = bound_bill(held, model, Usage()) if is_billed else Bill(0, "none", model, Usage())
         resolution = resolution_of(
@@ -316,15 +335,12 @@ class Meter(OuterCall):
             journal_for(self.plan.run.store).keep(resolution)
             raise
 
-    def _taken(self, held: Held) -> Held:
-        self.held = held
-        if held.notices:
-            try:
-                self._reserving.tell(held.notices)
-            except BaseException:  # The user's own function raised: nothing is sent.
-                self.release()
-                raise
-        return held
+    def _tell(self, held: Held) -> None:
+        try:
+            self._reserving.tell(held.notices)
+        except BaseException:  # The user's own function raised: nothing is sent.
+            self.release()
+            raise
 
     def _instead(self, error: BudgetExceeded | StoreError) -> Held:
         """Return what stands for a hold that could not be had, or raise."""
@@ -341,12 +357,14 @@ class Meter(OuterCall):
         plan.run.note_refusal(exceeded)
         enter_refusal(plan.run.store, self._subject, exceeded, attempt=self.attempt)
 
-    def _resolve(self, status: Status, found: Bill, *, reason: str = "") -> Entry | None:
+    def _resolve(
+        self, status: Status, found: Bill, *, reason: str = "", duration_ms: int | None = None
+    ) -> Entry | None:
         held, self.held = self.held, None
         if held is None:
             return None
         store = self._reserving.store
-        store.waiters.drop_hold(held.id)
+        store.waiters.holders.pop(held.id, None)
         resolution = resolution_of(
             held,
             self._subject,
@@ -354,7 +372,7 @@ class Meter(OuterCall):
             found,
             reason,
             attempt=self.attempt,
-            duration_ms=self._duration_ms(),
+            duration_ms=self._duration_ms() if duration_ms is None else duration_ms,
         )
         entry = resolution.entry
         if entry.overage_nanousd:

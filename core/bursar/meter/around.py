@@ -26,23 +26,37 @@ class AtWork:
     Args:
         meter: Of the call that is made in the block.
 
-        besides: What else is set there: variables and their values.
+        variable, value: What an adapter sets there besides.
     """
 
-    __slots__ = ("_before", "_values")
+    __slots__ = ("_before", "_meter", "_value", "_variable")
 
-    def __init__(self, meter: Meter | Observer, *besides: tuple[ContextVar[Any], Any]) -> None:
-        plan = meter.plan
-        self._values: tuple[tuple[ContextVar[Any], Any], ...] = (
-            *besides,
-            (current_meter, meter),
-            (current_run, plan.run),
-            (current_agent, plan.agent.name),
-        )
+    def __init__(self, meter: Meter | Observer, variable: ContextVar[Any], value: object) -> None:
+        self._meter = meter
+        self._variable = variable
+        self._value = value
 
     def __enter__(self) -> None:
-        self._before: list[Token[Any]] = [variable.set(value) for variable, value in self._values]
+        plan = self._meter.plan
+        self._before: tuple[Token[Any], ...] = (
+            self._variable.set(self._value),
+            current_meter.set(self._meter),
+            current_run.set(plan.run),
+            current_agent.set(plan.agent.name),
+        )
 
     def __exit__(self, *_: object) -> None:
-        for (variable, value), before in zip(self._values, self._before, strict=True):
-            leave(variable, before, value)
+        besides, meter, run, agent = self._before
+        try:
+            self._variable.reset(besides)
+        except ValueError:
+            # It ends in another context than it began in.
+            plan = self._meter.plan
+            leave(self._variable, besides, self._value)
+            leave(current_meter, meter, self._meter)
+            leave(current_run, run, plan.run)
+            leave(current_agent, agent, plan.agent.name)
+            return
+        current_meter.reset(meter)
+        current_run.reset(run)
+        current_agent.reset(agent)

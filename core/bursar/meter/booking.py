@@ -10,6 +10,7 @@ from bursar.errors import StoreError
 from bursar.ids import new_id
 from bursar.policy import logger
 from bursar.reservation import Resolution
+from bursar.tuples import make
 from bursar.usage import Usage
 
 if TYPE_CHECKING:
@@ -35,22 +36,27 @@ def resolution_of(
     if status == "released":
         calls = attempts = 0
     tokens = bound_tokens if source == "bound" else usage.total_tokens
-    entry = Entry(
-        id_,
-        subject,
-        status,
-        source,
-        attempt,
-        model,
-        cost_nanousd,
-        bound_nanousd,
-        usage,
-        duration_ms,
-        max(took_nanousd - bound_nanousd, 0),
-        reason=reason,
-        price=price,
+    overage_nanousd = max(took_nanousd - bound_nanousd, 0)
+    entry = make(
+        Entry,
+        (
+            id_,
+            subject,
+            status,
+            source,
+            attempt,
+            model,
+            cost_nanousd,
+            bound_nanousd,
+            usage,
+            duration_ms,
+            overage_nanousd,
+            False,
+            reason,
+            price,
+        ),
     )
-    return Resolution(entry, Amounts(took_nanousd, tokens, calls, attempts))
+    return make(Resolution, (entry, make(Amounts, (took_nanousd, tokens, calls, attempts))))
 
 
 def enter_refusal(store: Store, subject: Subject, exceeded: BudgetExceeded, *, attempt: int) -> None:

@@ -46,7 +46,8 @@ class Plan(NamedTuple):
 
         can_shrink: Whether the adapter can lower the output limit to this many tokens.
 
-        timeout_s: What the client waits for an answer at most, in seconds; None where that is not known, or endless.
+        timeout_s: Returns what the client waits for an answer at most, in seconds, or None where that is endless; asked
+            only where time is billed. None where it is not known.
 
         fixed_bound: The bound, where it is worked out elsewhere, as that of a batch is the sum of many.
 
@@ -75,7 +76,7 @@ class Plan(NamedTuple):
     count_input: Callable[[], int | None] = _no_count
     can_downgrade: bool = True
     can_shrink: Callable[[int], bool] = to_any_limit
-    timeout_s: float | None = None
+    timeout_s: Callable[[], float | None] | None = None
     fixed_bound: Bound | None = None
     is_metered: bool = True
     is_sent_at_once: bool = True

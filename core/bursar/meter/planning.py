@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bursar.meter.plan import Plan, to_any_limit
+from bursar.tuples import make
 from bursar.wire import fingerprint
 
 if TYPE_CHECKING:
@@ -26,10 +27,11 @@ def takes_limit(endpoint: Endpoint, body: Json, *, host: str = "") -> Callable[[
     It knows nothing of the call: a plan that held whoever made it would keep every prompt until the garbage collector
     comes by.
     """
-    return partial(_takes_limit, endpoint, body, str(body.get("model", "")), host)
+    return partial(_takes_limit, endpoint, body, host)
 
 
-def _takes_limit(endpoint: Endpoint, body: Json, model: str, host: str, tokens: int) -> bool:
+def _takes_limit(endpoint: Endpoint, body: Json, host: str, tokens: int) -> bool:
+    model = str(body.get("model", ""))
     return endpoint.with_output_limit(body, tokens, model=model, host=host) is not None
 
 
@@ -45,7 +47,7 @@ def plan_request(
     is_async: bool = False,
     can_wait: bool = True,
     is_fitted_below: bool = False,
-    timeout_s: float | None = None,
+    timeout_s: Callable[[], float | None] | None = None,
 ) -> Plan:
     """
     Return the plan of a call that sends *body* in the format of *endpoint*.
@@ -60,21 +62,29 @@ def plan_request(
 
         can_downgrade, can_shrink, is_sent_at_once, is_async, can_wait, is_fitted_below, timeout_s: See `Plan`.
     """
-    return Plan(
-        *booking,
-        provider=provider,
-        operation=endpoint.name,
-        ask=endpoint.read_request(body),
-        ask_again=partial(_ask_again, endpoint, body),
-        fingerprint=fingerprint(booking.agent.name, body, _FINGERPRINT_KEY),
-        count_input=partial(endpoint.count_input_tokens, body),
-        can_downgrade=can_downgrade,
-        can_shrink=can_shrink,
-        is_sent_at_once=is_sent_at_once,
-        is_async=is_async,
-        can_wait=can_wait,
-        is_fitted_below=is_fitted_below,
-        timeout_s=timeout_s,
+    run, agent, chain = booking
+    return make(
+        Plan,
+        (
+            run,
+            agent,
+            chain,
+            provider,
+            endpoint.name,
+            endpoint.read_request(body),
+            partial(_ask_again, endpoint, body),
+            fingerprint(agent.name, body, _FINGERPRINT_KEY),
+            partial(endpoint.count_input_tokens, body),
+            can_downgrade,
+            can_shrink,
+            timeout_s,
+            None,  # No bound that was worked out elsewhere.
+            True,  # It is metered.
+            is_sent_at_once,
+            is_async,
+            can_wait,
+            is_fitted_below,
+        ),
     )
 
 

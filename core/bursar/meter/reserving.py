@@ -19,8 +19,9 @@ from bursar.meter.refusing import exceeded_by
 from bursar.money import parse_usd
 from bursar.policy import Policy, logger
 from bursar.prices import price as known_price
-from bursar.reservation import Armed, Claim, Grant, Refusal, Shrink
+from bursar.reservation import LEASE_S, Armed, Claim, Grant, Refusal, Shrink
 from bursar.tokens import encoding_name
+from bursar.tuples import make
 from bursar.waiting import Ticket
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from bursar.money import Money
     from bursar.policy import OnExceed
     from bursar.reservation import Answer, Notice, Resolution
+    from bursar.store import Store
 
 _LOOK_AGAIN_S: Final = 0.05
 """How often a waiter looks by itself where other processes share the store and cannot wake it."""
@@ -44,9 +46,9 @@ class Reserving:
     asked = 0
     _is_forced = False
 
-    def __init__(self, plan: Plan, owner: str, about: Subject) -> None:
+    def __init__(self, plan: Plan, store: Store, owner: str, about: Subject) -> None:
         self.plan = plan
-        self.store = plan.run.store
+        self.store = store
         self.owner = owner
         self.about = about
         self._first_id = about.call_id
@@ -61,10 +63,12 @@ class Reserving:
         plan = self.plan
         if self.store.waiters.queues and plan.can_wait:
             return None
-        asked, ladder = self._bound(plan.ask.model), self._ladder()
+        model = plan.ask.model
+        asked = self._bounds[model] = self._new_bound(model)
+        ladder = plan.chain.ladders.get(model, ()) if plan.can_downgrade else ()
         # The first claim of a call goes by the call's own id.
         id_, self._first_id = self._first_id, ""
-        claim = self._claim(self._amounts(asked), heeds_downgrade=bool(ladder), id_=id_)
+        claim = self._claim(asked.amounts, heeds_downgrade=bool(ladder), id_=id_)
         answer = self.store.reserve(claim)
         return self._held(answer, asked) if isinstance(answer, Grant) else answer
 
@@ -122,7 +126,7 @@ class Reserving:
     def unpaid(self) -> Held:
         """Return what stands for a hold while the store does not answer: the whole bound, held nowhere."""
         asked = self._bound(self.plan.ask.model)
-        return Held(new_id(), asked, self._amounts(asked), None, is_unpaid=True)
+        return Held(new_id(), asked, asked.amounts, None, is_unpaid=True)
 
     def _go_down(
         self, model: str, ladder: tuple[str, ...], answer: Answer
@@ -215,9 +219,9 @@ class Reserving:
         ask_store = self.store.assess if only_assess else self.store.reserve
         if answer is None:
             tried = self._bound(model)
-            answer = ask_store(self._claim(self._amounts(tried), heeds_downgrade=heeds_downgrade))
+            answer = ask_store(self._claim(tried.amounts, heeds_downgrade=heeds_downgrade))
         if isinstance(answer, Refusal) and (tighter := self._tighten(model)) is not None:
-            answer = ask_store(self._claim(self._amounts(tighter), heeds_downgrade=heeds_downgrade))
+            answer = ask_store(self._claim(tighter.amounts, heeds_downgrade=heeds_downgrade))
         return answer
 
     def _try_affordable(self, model: str) -> Answer | None:
@@ -225,7 +229,7 @@ class Reserving:
         shrink = tried.shrink
         if shrink.most <= shrink.least or not shrink.output_tokens or not self.plan.can_shrink(shrink.least):
             return None
-        return self.store.reserve(self._claim(self._amounts(tried), shrink=shrink))
+        return self.store.reserve(self._claim(tried.amounts, shrink=shrink))
 
     def _bound(self, model: str) -> Bound:
         if model not in self._bounds:
@@ -265,9 +269,6 @@ class Reserving:
         tight = self._bounds[model] = self._new_bound(model, input_tokens=count)
         return tight
 
-    def _amounts(self, tried: Bound) -> Amounts:
-        return Amounts(*tried.whole, 1, 1)
-
     def _claim(
         self,
         amounts: Amounts,
@@ -276,21 +277,27 @@ class Reserving:
         shrink: Shrink | None = None,
         id_: str = "",
     ) -> Claim:
-        return Claim(
-            id=id_ or new_id(self.store.now()),
-            accounts=self.plan.chain.accounts,
-            amounts=amounts,
-            owner=self.owner,
-            shrink=shrink,
-            is_dispatched=self.plan.is_sent_at_once,
-            heeds_downgrade=heeds_downgrade and not self._is_forced,
-            is_forced=self._is_forced,
-            about=self.about,
+        plan, is_forced = self.plan, self._is_forced
+        return make(
+            Claim,
+            (
+                id_ or new_id(self.store.now()),
+                plan.chain.accounts,
+                amounts,
+                self.owner,
+                LEASE_S,
+                shrink,
+                plan.is_sent_at_once,
+                heeds_downgrade and not is_forced,
+                is_forced,
+                self.about,
+            ),
         )
 
     def _held(self, grant: Grant, granted: Bound) -> Held:
-        self.store.waiters.note_hold(grant.id, self.owner)
-        return Held(grant.id, granted, grant.amounts, grant.output_limit, notices=grant.notices)
+        id_, amounts, output_limit, notices = grant
+        self.store.waiters.holders[id_] = self.owner
+        return make(Held, (id_, granted, amounts, output_limit, False, notices))
 
     def tell(self, notices: tuple[Notice, ...]) -> None:
         """Log the thresholds that were passed, and tell whoever asked to be told."""

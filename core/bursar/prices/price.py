@@ -86,6 +86,8 @@ class Price:
         is_by_the_second: Whether a call costs what it takes in time, and not what it uses.
 
         is_override: Whether the user declared it, in a program or in a file.
+
+        standard_provenance: What `provenance` returns of a call in no service tier.
     """
 
     provider: str
@@ -114,7 +116,7 @@ class Price:
     )
     is_by_the_second: bool = field(init=False, repr=False, compare=False)
     is_override: bool = field(init=False, repr=False, compare=False)
-    _plain_provenance: str = field(init=False, repr=False, compare=False)
+    standard_provenance: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # What every call asks for is worked out once.
@@ -122,7 +124,7 @@ class Price:
         known = {
             "is_by_the_second": CALL_MILLISECONDS in self.rates.bands[0].rates,
             "is_override": self.row.startswith(OVERRIDE),
-            "_plain_provenance": f"{self.row}{discount} ({self.data_version})",
+            "standard_provenance": f"{self.row}{discount} ({self.data_version})",
         }
         for name, value in known.items():
             object.__setattr__(self, name, value)
@@ -135,7 +137,7 @@ class Price:
         version of the data.
         """
         if tier is None and not in_parts:
-            return self._plain_provenance
+            return self.standard_provenance
         marks = [f" [{mark}]" for mark in (tier, "parts" if in_parts else None) if mark]
         discount = "" if self.factor is None else f" x{self.factor:f}"
         return f"{self.row}{''.join(marks)}{discount} ({self.data_version})"
@@ -150,8 +152,7 @@ class Price:
         Args:
             tier: The service tier that served the call; one without rates of its own costs the standard ones.
         """
-        rates = self.rates if tier is None else self.tier_rates.get(tier, self.rates)
-        return rates.cost_nanousd(usage)
+        return self.rates_of(tier).cost_nanousd(usage)
 
     def unpriced(self, usage: Usage, *, tier: str | None = None) -> tuple[str, ...]:
         """
@@ -159,7 +160,7 @@ class Price:
 
         They cost nothing in `cost_nanousd`, so a cost of a usage with any is a lower bound.
         """
-        return () if self.is_free else self._rates(tier).unpriced(usage)
+        return () if self.is_free else self.rates_of(tier).unpriced(usage)
 
     def is_certain(self, tier: str | None) -> bool:
         """Whether the rates of *tier* are known: a dearer tier without rates of its own may cost more than standard."""
@@ -178,7 +179,7 @@ class Price:
         Raises:
             UnknownPrice: The model is not priced by the token.
         """
-        rates = self.rates if tier is None else self._rates(tier)
+        rates = self.rates if tier is None else self.rates_of(tier)
         asked = (cache_write, tier, 1 if len(rates.bands) == 1 else rates.reach(input_tokens))
         try:
             return self._most_of_text[asked]
@@ -214,7 +215,7 @@ class Price:
         Raises:
             UnknownPrice: The model is not priced by the token.
         """
-        rates = self._rates(tier)
+        rates = self.rates_of(tier)
         asked = ("input", cache_write, tier, modality, rates.reach(input_tokens))
         if (known := self._most.get(asked)) is not None:
             return known
@@ -247,7 +248,7 @@ class Price:
         Raises:
             UnknownPrice: The model is not priced by the token.
         """
-        rates = self._rates(tier)
+        rates = self.rates_of(tier)
         asked = ("output", None, tier, modality, rates.reach(input_tokens))
         if (known := self._most.get(asked)) is not None:
             return known
@@ -276,10 +277,10 @@ class Price:
         return most
 
     def _fee_pico(self, kind: str, tier: str | None) -> int | None:
-        if kind == "web_search_previews" and kind not in self._rates(tier).bands[0].rates:
+        if kind == "web_search_previews" and kind not in self.rates_of(tier).bands[0].rates:
             # A part without a rate costs what its whole does.
             kind = "web_searches"
-        most = self._rates(tier).most_pico(lambda unit: unit.name == kind, input_tokens=1 << 62)
+        most = self.rates_of(tier).most_pico(lambda unit: unit.name == kind, input_tokens=1 << 62)
         return 0 if most is None and kind == "requests" else most
 
     @property
@@ -295,7 +296,7 @@ class Price:
         """
         if self.is_free:
             return 0
-        rates, total, is_known = self._rates(tier), 0, False
+        rates, total, is_known = self.rates_of(tier), 0, False
         for unit, count in pieces.items():
             # The order has parts before their wholes.
             names = (name for name, _ in rates.order if UNITS[unit].is_part_of(UNITS[name]))
@@ -306,7 +307,8 @@ class Price:
             total += max(count, least) * (self.fee_pico(name, tier=tier) or 0)
         return total if is_known else None
 
-    def _rates(self, tier: str | None) -> Rates:
+    def rates_of(self, tier: str | None) -> Rates:
+        """Return the rates of a service tier; of one that has none of its own, the standard ones."""
         return self.rates if tier is None else self.tier_rates.get(tier, self.rates)
 
     @staticmethod

@@ -88,6 +88,11 @@ class Rates:
 
     def cost_nanousd(self, usage: Usage) -> int:
         """Return what *usage* costs, rounded up once."""
+        plain = self.plain_nanousd(usage)
+        return self._cost_of_all(usage) if plain is None else plain
+
+    def plain_nanousd(self, usage: Usage) -> int | None:
+        """Return the same where no part is larger than its whole and there are tokens and fees alone, else None."""
         sent, read, written, written_1h, answered, reasoning, other = usage
         if (
             (other and not _are_fees(other))
@@ -96,7 +101,7 @@ class Rates:
             or not 0 <= written_1h <= written
             or not 0 <= reasoning <= answered
         ):
-            return self._cost_of_all(usage)
+            return None
         band = self.bands[0] if len(self.bands) == 1 else self._band(sent)
         scaled = (
             band.fixed

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from bursar.tuples import make
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -143,3 +145,42 @@ class Ask(NamedTuple):
         if self.input_unseen or self.output_limit is None:
             return context_window * self.input_rounds_most
         return min(context_window, 2 * self.input_tokens_most + self.output_limit) * self.input_rounds_most
+
+
+def usual_ask(
+    model: str,
+    input_tokens_most: int,
+    *,
+    stream: bool,
+    images: int,
+    audio: int,
+    unseen: tuple[str, ...],
+    limit: int | None,
+    cache_write: Literal["5m", "1h"] | None,
+) -> Ask:
+    """Return what a request asks for that wants one answer of the usual kind, by the model alone; as `Ask` would."""
+    return make(
+        Ask,
+        (
+            model,
+            input_tokens_most,
+            stream,
+            False,
+            images,
+            audio,
+            unseen,
+            1,
+            limit,
+            1,
+            0,
+            True,
+            cache_write,
+            None,
+            _NOTHING,
+            _NOTHING,
+            (),
+            None,
+            (),
+            None,
+        ),
+    )

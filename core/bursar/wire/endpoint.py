@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bursar.wire.fields import is_mapping
+from bursar.wire.fields import is_mapping, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -113,7 +113,7 @@ class Endpoint(ABC):
         if "event-stream" in content_type:
             return self.read_events(events_in(content))
         try:
-            body: object = json.loads(content)
+            body = parsed(content)
         except ValueError:
             return self._read_lines(content)
         return self.read_response(body) if is_mapping(body) else None

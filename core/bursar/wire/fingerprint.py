@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
@@ -36,32 +37,47 @@ def fingerprint(agent: str, body: Json, key: bytes) -> str:
         key: A secret of 16 to 64 bytes.
     """
     pieces: list[str | int] = [agent]
-    _gather(body, pieces)
+    _gather_object(body, pieces)
     # Python keeps the hash of a text beside it, so that of a conversation only what is new is read.
     seen = hash(tuple(pieces)).to_bytes(_HASH_BYTES, "big", signed=True)
-    return blake2b(seen, key=key, digest_size=_DIGEST_BYTES).hexdigest()
+    keyed = _keyed(key).copy()
+    keyed.update(seen)
+    return keyed.hexdigest()
+
+
+@lru_cache(maxsize=16)
+def _keyed(key: bytes) -> blake2b:
+    return blake2b(key=key, digest_size=_DIGEST_BYTES)
 
 
 def _gather(node: object, pieces: list[str | int]) -> None:
-    # A mark before whatever is not a text keeps structure and content apart.
     if isinstance(node, str):
         pieces.append(node if len(node) <= _WHOLE_MOST else _sample(node))
     elif is_mapping(node):
-        pieces += ("\0{", len(node))
-        for key in sorted(node):
-            value = node[key]
-            if type(value) is str and len(value) <= _WHOLE_MOST:
-                # Nearly always.
-                pieces += (key, value)
-            else:
-                pieces.append(key)
-                _gather(value, pieces)
+        _gather_object(node, pieces)
     elif is_array(node):
         pieces += ("\0[", len(node))
         for item in node:
-            _gather(item, pieces)
+            if type(item) is dict:
+                # Nearly always, as it is a message.
+                _gather_object(item, pieces)  # pyright: ignore[reportUnknownArgumentType]
+            else:
+                _gather(item, pieces)
     else:
         pieces.append(f"\0={node!r}")
+
+
+def _gather_object(node: Json, pieces: list[str | int]) -> None:
+    # A mark before whatever is not a text keeps structure and content apart.
+    pieces += ("\0{", len(node))
+    for key in sorted(node):
+        value = node[key]
+        if type(value) is str and len(value) <= _WHOLE_MOST:
+            # Nearly always.
+            pieces += (key, value)
+        else:
+            pieces.append(key)
+            _gather(value, pieces)
 
 
 def _sample(text: str) -> str:

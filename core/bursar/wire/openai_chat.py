@@ -7,8 +7,9 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from bursar.tuples import make
 from bursar.usage import Usage, sum_of
-from bursar.wire.ask import Ask
+from bursar.wire.ask import usual_ask
 from bursar.wire.endpoint import Endpoint
 from bursar.wire.fields import (
     Json,
@@ -39,6 +40,8 @@ from bursar.wire.weigh import Weight, schema_tokens_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from bursar.wire.ask import Ask
 
 _OUTPUT_KEYS: Final = frozenset(
     {"content", "text", "refusal", "reasoning", "reasoning_content", "thinking", "name", "arguments", "input"}
@@ -87,18 +90,18 @@ class OpenAIChat(Endpoint):
         weight.add(body.get("messages"))
         weight.tokens += base_tokens_most(model)
         # To look for each of them would take longer than all the rest.
-        more = {} if _is_plain(body, model) else self._read_rare(body, model, weight)
-        return Ask(
-            model=model,
+        more = None if _is_plain(body, model) else self._read_rare(body, model, weight)
+        ask = usual_ask(
+            model,
+            weight.tokens,
             stream=body.get("stream") is True,
-            input_tokens_most=weight.tokens,
-            image_tokens_most=weight.image_tokens,
-            audio_tokens_most=weight.audio_tokens,
-            input_unseen=tuple(weight.unseen),
-            output_limit=least(count_at(body, "max_tokens"), count_at(body, "max_completion_tokens")),
+            images=weight.image_tokens,
+            audio=weight.audio_tokens,
+            unseen=tuple(weight.unseen),
+            limit=least(count_at(body, "max_tokens"), count_at(body, "max_completion_tokens")),
             cache_write=longest_ttl(weight.cache_ttls) if weight.cache_ttls else None,
-            **more,
         )
+        return ask if more is None else ask._replace(**more)
 
     def _read_rare(self, body: Json, model: str, weight: Weight) -> dict[str, Any]:
         """Return what most requests do not ask for, and add to *weight* what it may be in tokens."""
@@ -208,17 +211,13 @@ class OpenAIChat(Endpoint):
             searches = searches if told is None else told
             tier = known_tier(tier, usage.get("service_tier"))
             stated = stated_nanousd(usage)
-        return Receipt(
-            sum_of(part.usage for part in parts)
-            if parts
-            else _read_usage(usage, searches, is_dialect=is_dialect),
-            parts=parts,
-            model=model,
-            tier=known_tier(tier),
-            stated_nanousd=stated,
-            finished=finished,
-            server_tools={"web_search": searches} if searches else {},
-        )
+        if parts:
+            used: Usage | None = sum_of(part.usage for part in parts)
+        else:
+            used = _read_usage(usage, searches, is_dialect=is_dialect)
+        server_tools = {"web_search": searches} if searches else {}
+        tier = known_tier(tier) if tier else None
+        return make(Receipt, (used, parts, model, tier, stated, False, finished, server_tools))
 
     def output_seen(self, events: Iterable[Json]) -> str:
         """See `Endpoint.output_seen`."""
@@ -315,14 +314,9 @@ def _read_usage(usage: Json, web_searches: int, *, is_dialect: bool) -> Usage | 
     if into or out:
         other |= {f"input_{kind}": number_at(into, kind) for kind in _MEDIA_IN & into.keys()}
         other |= {f"output_{kind}": number_at(out, kind) for kind in _MEDIA_OUT & out.keys()}
-    return Usage(
-        prompt,
-        cached or 0,
-        number_at(into, "cache_write_tokens"),
-        output_tokens=output,
-        reasoning_tokens=reasoning or 0,
-        other={name: count for name, count in other.items() if count},
-    )
+    written = number_at(into, "cache_write_tokens")
+    rarer = {name: count for name, count in other.items() if count}
+    return make(Usage, (prompt, cached or 0, written, 0, output, reasoning or 0, rarer))
 
 
 def _without_copies(delta: object) -> object:

@@ -6,12 +6,13 @@ from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from bursar.tuples import make
+from bursar.usage import Usage
 from bursar.wire.fields import is_mapping, object_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bursar.usage import Usage
     from bursar.wire.fields import Json
 
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
@@ -71,6 +72,12 @@ class Receipt(NamedTuple):
     def with_tier(self, tier: str | None) -> Receipt:
         """Return the same, served in another *tier*."""
         return self._replace(tier=known_tier(tier))
+
+
+def told_receipt(input_tokens: int, output_tokens: int, *, model: str | None = None) -> Receipt:
+    """Return the receipt of a whole answer of which a framework tells no more than its tokens."""
+    usage = make(Usage, (input_tokens, 0, 0, 0, output_tokens, 0, _NOTHING))
+    return make(Receipt, (usage, (), model, None, None, False, True, _NOTHING))
 
 
 def known_tier(*names: object) -> str | None:

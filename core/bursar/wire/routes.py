@@ -60,10 +60,16 @@ def endpoint_of(method: str, path: str) -> Endpoint | Free | Unmetered:
 
         path: A path or a whole URL, with any prefix (`/v1`, `/openai/deployments/x`, `/api/v1`) and any query.
     """
-    verb, bare = method.upper(), path.partition("?")[0].partition("#")[0].rstrip("/")
+    return _endpoint_of(method, path.partition("?")[0] if "?" in path else path)
+
+
+@lru_cache(maxsize=1024)
+def _endpoint_of(method: str, path: str) -> _Answer:
+    # A query is not remembered: it may hold a key.
+    verb = method.upper()
     if verb in _HARMLESS:
         return _HEADERS
-    return _find(bare, verb in _READING)
+    return _find(path.partition("#")[0].rstrip("/"), verb in _READING)
 
 
 _HEADERS: Final = Free("reading headers")
@@ -84,7 +90,6 @@ def _match(bare: str, reads: bool) -> tuple[int, _Answer] | None:
     return min(matches, key=lambda found: found[0], default=None)
 
 
-@lru_cache(maxsize=1024)
 def _find(path: str, reads: bool) -> _Answer:
     # Without its host: a host may be called what an endpoint is called.
     bare = re.sub(r"^[a-z][a-z0-9+.-]*://[^/]*", "", path, flags=re.IGNORECASE)

@@ -153,11 +153,12 @@ def test_no_exchange_cost_more_than_its_request_reserved(goldens: list[tuple[Row
             refused += 1
             continue
         is_enough = all(
-            one.whole[0] >= got.usd.scaleb(9) and one.input_tokens >= got.usage.input_tokens for one in held
+            one.amounts.nanousd >= got.usd.scaleb(9) and one.input_tokens >= got.usage.input_tokens
+            for one in held
         )
         if is_enough is (key in EDITED):
             low.append(
-                f"{key} {golden['path']}: {[(one.whole, one.input_tokens) for one in held]}, got {got}"
+                f"{key} {golden['path']}: {[(one.amounts, one.input_tokens) for one in held]}, got {got}"
             )
 
     assert [] == low

@@ -102,7 +102,7 @@ def test_bound_and_cost_are_lowered_alike() -> None:
     ask = Ask(model="gpt-4o", input_tokens_most=1_000, output_limit=1_000)
 
     def most() -> int:
-        return bound(ask, provider="openai", model="gpt-4o", min_output_tokens=1).whole[0]
+        return bound(ask, provider="openai", model="gpt-4o", min_output_tokens=1).amounts.nanousd
 
     before = most()
     prices.discount(provider="openai", factor=0.8)
@@ -118,7 +118,7 @@ def test_stated_cost_is_never_lowered_and_still_held_for() -> None:
     ask = Ask(model="openai/gpt-4o", input_tokens_most=1_000, output_limit=1_000)
 
     def most() -> int:
-        return bound(ask, provider="openrouter", model="openai/gpt-4o", min_output_tokens=1).whole[0]
+        return bound(ask, provider="openrouter", model="openai/gpt-4o", min_output_tokens=1).amounts.nanousd
 
     before = most()
     prices.discount(provider="openrouter", factor=0.5)
