@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -56,11 +55,10 @@ class Limits(NamedTuple):
     @property
     def units(self) -> tuple[int, ...]:
         """The places that an account with these limits keeps: money always, and whatever else is limited."""
-        return tuple(unit for unit in range(len(self)) if unit == 0 or self[unit] is not None)
+        return (0, *[unit for unit in range(1, len(self)) if self[unit] is not None])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(NamedTuple):
     """
     One budget in one window, as it is declared.
 
@@ -78,13 +76,12 @@ class Account:
 
     key: str
     name: str
-    limits: Limits = Limits()  # noqa: RUF009 (a tuple: nobody can change it)
+    limits: Limits = Limits()
     warn_at_ppm: tuple[int, ...] = ()
     downgrade_at_ppm: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountState:
+class AccountState(NamedTuple):
     """
     An account as a store holds it at one moment; units that the account does not limit stay at zero.
 
@@ -156,12 +153,15 @@ class Balance:
 
     def __init__(self, account: Account, counted: Callable[[int], Counted] = lambda _: (0, 0, 0)) -> None:
         self.key = account.key
-        self.limits = account.limits
-        self.units: tuple[UnitBalance, ...] = ()
+        self.name = account.name
+        self.warn_at_ppm = account.warn_at_ppm
+        self.downgrade_at_ppm = account.downgrade_at_ppm
+        self.limits = limits = account.limits
+        self.units = tuple([UnitBalance(unit, limits[unit], counted(unit)) for unit in limits.units])
         self.is_latched = False
         self.is_armed = False
         self.warned_ppm = 0
-        self.declare(account, counted)
+        self.refresh()
 
     def declare(self, account: Account, counted: Callable[[int], Counted]) -> None:
         """Take the name, limits and thresholds that *account* declares."""

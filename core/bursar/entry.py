@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -113,8 +112,7 @@ class Entry(NamedTuple):
         return self.attempt > 1 or self.subject.is_repeat
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
+class RunRecord(NamedTuple):
     """One run of a workflow, as the ledger keeps it; times are seconds since the epoch."""
 
     id: str

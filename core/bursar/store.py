@@ -70,8 +70,16 @@ class Store(Protocol):
         """Return the store's own clock, in seconds since the epoch."""
         ...
 
-    def declare(self, account: Account) -> AccountState:
-        """Open *account* or, where it is open, give it the limits and thresholds declared now; return its state."""
+    def declare(self, account: Account) -> None:
+        """Open *account* or, where it is open, give it the limits and thresholds declared now."""
+        ...
+
+    def forget(self, keys: Sequence[str]) -> None:
+        """
+        Take it that nobody pays from the accounts *keys* any more: what is kept of them in memory may go.
+
+        An account from which something is held stays.
+        """
         ...
 
     def reserve(self, claim: Claim, resolving: Resolution | None = None) -> Answer:

@@ -332,11 +332,26 @@ class HoldingFacts:
 
     def test_declare_opens_and_changes(self, store: Store) -> None:
         """`declare` opens an account, and later gives it new limits without touching what is spent."""
-        first = store.declare(account("run", 100))
+        store.declare(account("run", 100))
+        first = store.state(account("run").key)
         spend(store, (account("run", 100),))
-        again = store.declare(account("run", 300))
+        store.declare(account("run", 300))
+        again = store.state(account("run").key)
 
+        assert first is not None
+        assert again is not None
         assert (100, 300, 60) == (first.limits.nanousd, again.limits.nanousd, again.spent.nanousd)
+
+    def test_an_account_from_which_something_is_held_is_not_forgotten(self, store: Store) -> None:
+        """What is in flight is settled where it was held."""
+        run = account("run", 100)
+        asked = claim(run, nanousd=60)
+        store.reserve(asked)
+        store.forget((run.key, "unknown"))
+        state = store.state(run.key)
+
+        assert state is not None
+        assert 60 == state.reserved.nanousd
 
     def test_an_open_account_keeps_its_limits_whatever_a_claim_says(self, store: Store) -> None:
         """A claim declares only accounts that are not open."""

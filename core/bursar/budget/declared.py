@@ -135,10 +135,13 @@ class Declared:
         ends = (scope.ends_s for scope, _ in self._scopes.values() if scope.ends_s is not None)
         self._next_end_s = min(ends, default=inf)
 
-    def _drop(self, key: str) -> None:
+    def _drop(self, key: str) -> tuple[str, ...]:
+        """Forget an account as a whole, and return its key and those of its agents."""
         _, agents = self._scopes.pop(key)
-        for name in (key, *agents):
+        keys = (key, *agents)
+        for name in keys:
             self._set.pop(name, None)
+        return keys
 
     def _forget(self, run_id: str) -> None:
         if (known := self._runs.pop(run_id, None)) is None:
@@ -149,7 +152,7 @@ class Declared:
         # The account of a window is not the run's own, and goes when the window ends.
         if scope is not None and scope[0].ends_s is None and key.startswith(f"run:{run_id}:"):
             self._past_nanousd += _spent(run.store.state(key))
-            self._drop(key)
+            run.store.forget(self._drop(key))
 
 
 def _spent(state: AccountState | None) -> int:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bursar.account import Amounts, Balance, Chain
 from bursar.ids import id_at
@@ -23,6 +23,7 @@ from bursar.reservation import (
 )
 from bursar.stores.forks import hold_through_forks
 from bursar.stores.rollup import HOUR_S, Rollup
+from bursar.tuples import make
 from bursar.waiting import Waiters
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ _ENTRIES_KEPT: Final = 10_000
 _UNFOLDED_MOST: Final = 256
 _CHAINS_KEPT: Final = 1_024
 _NOTHING: Final = Amounts()
-# Makes a named tuple without its constructor.
-_new: Final = cast("Callable[[type, tuple[object, ...]], Any]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
 
 
 class _Hold(NamedTuple):
@@ -92,20 +91,28 @@ class MemoryStore:
         self._taken: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
         hold_through_forks(self)
 
-    def declare(self, account: Account) -> AccountState:
+    def declare(self, account: Account) -> None:
         """Open *account*, or give it the limits and thresholds declared now."""
         with self._lock:
             balance = self._balances.get(account.key)
             if balance is None:
-                balance = self._open(account)
-            else:
-                units = balance.units
-                balance.declare(account, lambda unit: self._counted(balance, unit))
-                if balance.units != units:
-                    self._refresh_chains()
-            state = balance.state()
+                self._open(account)
+                return
+            units = balance.units
+            balance.declare(account, lambda unit: self._counted(balance, unit))
+            if balance.units != units:
+                self._refresh_chains()
         self.waiters.wake((account.key,))
-        return state
+
+    def forget(self, keys: Sequence[str]) -> None:
+        """Free the accounts *keys*, but those from which something is held."""
+        with self._lock:
+            chains = [hold[0] for hold in (*self._holds.values(), *self._expired.values())]
+            held = {key for chain in chains for key in chain.keys}
+            for key in keys:
+                if key not in held:
+                    self._balances.pop(key, None)
+                    self._taken.pop(key, None)
 
     def reserve(self, claim: Claim, resolving: Resolution | None = None) -> Answer:
         """Hold the claim's bound on its whole chain, or nothing; atomic with *resolving*."""
@@ -124,8 +131,7 @@ class MemoryStore:
             chain = known[1] if known is not None and known[0] is accounts else self._chain(accounts)
             # The ordinary case first, and alone: nearly every call fits, far from any threshold.
             if chain.hold_quickly(amounts):
-                # Built without the constructors, which cost more than all the rest.
-                grant: Grant = _new(Grant, (id_, amounts, None, ()))
+                grant = make(Grant, (id_, amounts, None, ()))
             else:
                 answer = self._decide(chain, claim)
                 if not isinstance(answer, Grant):
@@ -343,7 +349,7 @@ class MemoryStore:
             taken[chain].append(resolution.amounts)
         for chain, rows in taken.items():
             sums = [sum(column) for column in zip(*rows, strict=True)]
-            for key in chain.keys:
+            for key in self._balances.keys() & chain.keys:
                 so_far = self._taken[key]
                 so_far[:] = [a + b for a, b in zip(so_far, sums, strict=True)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bursar.entry import RunRecord
@@ -67,7 +66,7 @@ class Rollup:
     def close_run(self, run_id: str, ended_s: float) -> None:
         """Note when a run ended."""
         if (run := self._runs.get(run_id)) is not None:
-            run.record = replace(run.record, ended_s=ended_s)
+            run.record = run.record._replace(ended_s=ended_s)
 
     def fold(self, entries: Sequence[Entry]) -> None:
         """Add *entries* to the sums."""

@@ -17,7 +17,7 @@ from openai.types.chat import ChatCompletion
 
 import bursar
 from bursar import Budget, BudgetExceeded
-from bursar.account import Account, AccountState
+from bursar.account import Account
 from bursar.simulator import Answer
 from bursar.stores.memory import MemoryStore
 
@@ -238,11 +238,11 @@ class Hesitant(MemoryStore):
         super().__init__()
         self.is_declaring, self.go_on = threading.Event(), threading.Event()
 
-    def declare(self, account: Account) -> AccountState:
+    def declare(self, account: Account) -> None:
         """Declare it a moment later."""
         self.is_declaring.set()
         self.go_on.wait(0.3)
-        return super().declare(account)
+        super().declare(account)
 
 
 @pytest.mark.parametrize("whose", ["budget", "run"])

@@ -215,26 +215,28 @@ def test_a_budget_of_calls_alone_reports_what_it_spent(desk: Desk) -> None:
 
 def test_memory_stays_flat_over_many_runs() -> None:
     """A budget remembers what all its runs spent, and keeps the newest alone."""
-    budget = Budget("$1", store=MemoryStore())
+    budget = Budget("$1", agents={"writer": "50%"}, store=MemoryStore())
 
     def runs(count: int) -> None:
         for _ in range(count):
             with budget.run("doc") as run:
                 run.record("$0.001", agent="writer")
 
-    runs(3_000)
-    gc.collect()
+    # From the first, so that what goes is seen to go.
     tracemalloc.start()
+    # Of the newest 10,000, what each came to is kept for reports.
+    runs(11_000)
+    gc.collect()
     before, _ = tracemalloc.get_traced_memory()
     runs(2_000)
     gc.collect()
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert 5 == budget.spent
+    assert 13 == budget.spent
     assert 1_000 == len(budget.runs)
-    # Ids for reports, and what the store keeps of a run.
-    assert (after - before) / 2_000 < 3_000
+    # A table may have grown meanwhile.
+    assert (after - before) / 2_000 < 1_000
 
 
 def test_a_long_run_keeps_no_run_inside_it(desk: Desk) -> None:

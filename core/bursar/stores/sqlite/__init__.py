@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from bursar.account import Amounts
@@ -86,12 +85,14 @@ class SQLiteStore:
             on_rollback=self._accounts.forget_opened,
         )
 
-    def declare(self, account: Account) -> AccountState:
+    def declare(self, account: Account) -> None:
         """Open *account*, or give it the limits and thresholds declared now."""
         with self._connection as cursor:
-            state = self._accounts.declare(cursor, account).state()
+            self._accounts.declare(cursor, account)
         self.waiters.wake((account.key,))
-        return state
+
+    def forget(self, keys: Sequence[str]) -> None:
+        """Do nothing: accounts stay in the file, for whoever opens a run of that id again."""
 
     def reserve(self, claim: Claim, resolving: Resolution | None = None) -> Answer:
         """Hold the claim's bound on its whole chain, or nothing; atomic with *resolving*."""
@@ -171,7 +172,7 @@ class SQLiteStore:
         with self._connection as cursor:
             account = self._accounts.find(cursor, key)
             if account is not None:
-                self._accounts.declare(cursor, replace(account, limits=limits))
+                self._accounts.declare(cursor, account._replace(limits=limits))
         self.waiters.wake((key,))
 
     def open_run(self, run: RunRecord) -> None:

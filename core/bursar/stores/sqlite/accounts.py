@@ -78,14 +78,13 @@ class Accounts:
         if self._has_opened:
             self.forget()
 
-    def declare(self, cursor: sqlite3.Cursor, account: Account) -> Balance:
+    def declare(self, cursor: sqlite3.Cursor, account: Account) -> None:
         """Open *account*, or give it the limits and thresholds declared now."""
         id_ = self._open(cursor, account)
         row = cursor.execute(self.statements(1).load, (id_,)).fetchone()
         balance = balance_of(row)
         balance.declare(account, lambda unit: tuple(row[9 + 3 * unit : 12 + 3 * unit]))
         cursor.execute(_SAVE, (*state_row(balance), id_))
-        return balance
 
     def load(self, cursor: sqlite3.Cursor, ids: Sequence[int]) -> Chain:
         """Return the chain of the accounts in these rows."""
