@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def attribute(thing: Any, name: str, *, kind: type | None = None) -> Any:  # noqa: ANN401 - whatever it is
@@ -21,10 +24,32 @@ def attribute(thing: Any, name: str, *, kind: type | None = None) -> Any:  # noq
         return getattr(thing, name, None)
     if name in own:
         return own[name]
-    extra: Any = getattr(thing, "__pydantic_extra__", None)
-    if extra and name in extra:
-        return extra[name]
+    for more in (getattr(thing, "__pydantic_extra__", None), getattr(thing, "__pydantic_private__", None)):
+        if more and name in more:
+            return more[name]
     return getattr(thing, name, None) if _may_have(kind or type(thing), name) else None
+
+
+def attributes(thing: object, names: Iterable[str], *, kind: type | None = None) -> list[Any]:
+    """Return the attributes of *thing* that are called *names*, each as `attribute` does."""
+    own: dict[str, Any] | None = getattr(thing, "__dict__", None)
+    if own is None:
+        return [getattr(thing, name, None) for name in names]
+    kind = kind or type(thing)
+    extra: dict[str, Any] = getattr(thing, "__pydantic_extra__", None) or own
+    private: dict[str, Any] = getattr(thing, "__pydantic_private__", None) or own
+    return [
+        own[name]
+        if name in own
+        else extra[name]
+        if name in extra
+        else private[name]
+        if name in private
+        else getattr(thing, name, None)
+        if _may_have(kind, name)
+        else None
+        for name in names
+    ]
 
 
 @lru_cache(maxsize=4096)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from autogen_core.models import CreateResult, RequestUsage
 
 from bursar.dropped import dropped
 from bursar.errors import BudgetExceeded
+from bursar.meter import Meter
 from bursar.meter.around import AtWork
 from bursar.meter.failures import failure_of
 from bursar.wire import Receipt
 from bursar_autogen.exhaustion import note_answered, note_held, note_refused
-from bursar_autogen.usage import WatchedMeter, output_tokens, settle, tell_usage, text_of
+from bursar_autogen.usage import output_tokens, settle, tell_usage, text_of
 
 if TYPE_CHECKING:
     from autogen_core import CancellationToken
@@ -65,7 +67,7 @@ class Call:
     """
 
     def __init__(self, plan: Plan, request: Request, *, on_exceed: str | None) -> None:
-        self.meter = WatchedMeter(plan)
+        self.meter = Meter(plan)
         self.has_inner = False
         self._request = request
         self._on_exceed = on_exceed
@@ -177,17 +179,17 @@ class Call:
         yield result
 
     def _at_work(self) -> AtWork:
-        return AtWork(self.meter, (current_call, self))
+        return AtWork(self.meter, current_call, self)
 
     def answered(self, result: CreateResult) -> None:
         """Book what an answer cost: nothing, where a cache gave it."""
-        if self._is_free(result):
+        if result.cached and self._is_free():
             self.meter.release()
             return
         entry = settle(self.meter, result)
         tell_usage(self.meter, result)
         if entry is not None:
-            note_answered(self.meter.plan, entry.usage, text_of(result))
+            note_answered(self.meter.plan, entry.usage, partial(text_of, result))
 
     def failed(self, error: BaseException) -> None:
         """Book a call that brought no answer, or only the beginning of one."""
@@ -232,9 +234,7 @@ class Call:
             return None
         return output_tokens(self.meter, self._texts)
 
-    def _is_free(self, result: CreateResult) -> bool:
-        if not result.cached:
-            return False
+    def _is_free(self) -> bool:
         if self.serving.is_watched:
             return not self.meter.is_dispatched
         if self.serving.is_replay:

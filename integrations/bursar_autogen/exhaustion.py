@@ -23,6 +23,8 @@ from bursar.tokens import encoding_name
 from bursar.wire.weigh import text_tokens_most
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bursar.account import Account, AccountState
     from bursar.bound import Bound
     from bursar.errors import BudgetExceeded
@@ -69,29 +71,27 @@ class _Need:
     Attributes:
         input_tokens: What it will read: what its last call read, and all that was said since.
 
-        input_picousd, rest_picousd: What one token of that costs, and what the smallest answer costs besides.
-
-        rest_tokens: The tokens of the smallest answer.
+        asked: The bound of that call.
     """
 
-    __slots__ = ("input_picousd", "input_tokens", "rest_picousd", "rest_tokens")
+    __slots__ = ("asked", "input_tokens")
 
     def __init__(self, asked: Bound) -> None:
-        shrink = asked.shrink
+        self.asked = asked
         self.input_tokens = asked.input_tokens
-        self.input_picousd = shrink.fixed_picousd // max(asked.input_tokens, 1)
-        self.rest_picousd = shrink.least * shrink.output_picousd
-        self.rest_tokens = shrink.least * shrink.output_tokens
 
     @property
     def nanousd(self) -> int:
-        """Return the cost, rounded up."""
-        return ceil_to_nano(self.input_tokens * self.input_picousd + self.rest_picousd)
+        """The cost with the smallest answer, rounded up."""
+        shrink = self.asked.shrink
+        each_picousd = shrink.fixed_picousd // max(self.asked.input_tokens, 1)
+        return ceil_to_nano(self.input_tokens * each_picousd + shrink.least * shrink.output_picousd)
 
     @property
     def tokens(self) -> int:
-        """Return the tokens, in and out."""
-        return self.input_tokens + self.rest_tokens
+        """The tokens, in and out."""
+        shrink = self.asked.shrink
+        return self.input_tokens + shrink.least * shrink.output_tokens
 
 
 _needs: Final[OrderedDict[str, dict[str, _Need]]] = OrderedDict()
@@ -106,30 +106,31 @@ def note_held(plan: Plan, held: Held) -> None:
         for run in plan.run.lineage:
             _refused.pop(run, None)
     need = _Need(held.bound)
-    for step in _ladder(plan):
+    for step in plan.chain.ladders.get(plan.ask.model, ()) if plan.can_downgrade else ():
         need = min(need, _Need(_bound_at(plan, step)), key=lambda each: each.nanousd)
-    agents = _needs.get(_team_of(plan.run))
+    team = _team_of(plan.run)
+    agents = _needs.get(team)
     if agents is None or len(agents) >= _AGENTS_MOST:
         agents = {}
         with _lock:
-            _needs[_team_of(plan.run)] = agents
+            _needs[team] = agents
             if len(_needs) > _TEAMS_MOST:
                 _needs.popitem(last=False)
     agents[plan.agent.name] = need
 
 
-def note_answered(plan: Plan, usage: Usage, text: str) -> None:
+def note_answered(plan: Plan, usage: Usage, text: Callable[[], str]) -> None:
     """
     Remember that all agents of a team will read what one has answered.
 
     Args:
         usage: What the call did use. Where prompts are counted exactly, the next one will be, too.
 
-        text: All that it answered.
+        text: Returns all that it answered.
     """
     is_counted = bool(usage.input_tokens) and _can_count(plan.ask.model)
-    size = (usage.output_tokens if is_counted else text_tokens_most(text)) + _PER_MESSAGE
-    for agent, need in list(_needs.get(_team_of(plan.run), {}).items()):
+    size = (usage.output_tokens if is_counted else text_tokens_most(text())) + _PER_MESSAGE
+    for agent, need in tuple(_needs.get(_team_of(plan.run), {}).items()):
         if is_counted and agent == plan.agent.name:
             need.input_tokens = usage.input_tokens
         need.input_tokens += size
@@ -144,13 +145,6 @@ def _team_of(run: Run) -> str:
 def _can_count(model: str) -> bool:
     """Whether prompts to *model* are counted exactly where their bytes do not fit, told without loading its table."""
     return encoding_name(model) is not None and find_spec("bpe_openai") is not None
-
-
-def _ladder(plan: Plan) -> tuple[str, ...]:
-    if not plan.can_downgrade:
-        return ()
-    ladders = (policy.ladder for policy in plan.chain.policies.values())
-    return next((ladder[plan.ask.model] for ladder in ladders if plan.ask.model in ladder), ())
 
 
 def _bound_at(plan: Plan, model: str) -> Bound:

@@ -118,7 +118,7 @@ class Inner:
     def tools_sent_anyway(self) -> list[Any]:
         """Return the tools that the client sends again with tool results, if the call has none of its own."""
         last: Any = getattr(self.bottom, "_last_used_tools", None) if self.family == "anthropic" else None
-        return list(last or ())
+        return list(last) if last else []
 
     @property
     def writes_names_into_texts(self) -> bool:

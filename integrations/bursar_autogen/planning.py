@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bursar.meter import plan_request, takes_limit
+from bursar.tuples import make
 from bursar_autogen.call import Request
 from bursar_autogen.identity import agent_of
 from bursar_autogen.request import body_of, can_do
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from bursar.meter import Plan
     from bursar.payer import Booking, Payer
     from bursar.run import Run
-    from bursar.wire import Ask
+    from bursar.wire import Ask, Endpoint
     from bursar_autogen.identity import Asker
     from bursar_autogen.inner import Inner
 
@@ -88,10 +89,11 @@ class Planner:
             booking,
             provider=inner.provider,
             can_downgrade=bool(steps),
-            can_shrink=takes_limit(endpoint, body, host=inner.host),
+            can_shrink=partial(_takes_limit, inner, endpoint, body),
             is_async=True,
         )
-        request = Request(inner, endpoint, model, body, wanted.messages, wanted.arguments, self._fallback)
+        messages, arguments, _ = wanted
+        request = make(Request, (inner, endpoint, model, body, messages, arguments, self._fallback))
         if steps and self._fallback:
             plan = plan._replace(ask_again=partial(self._ask_again, wanted, plan))
         return plan, request
@@ -104,10 +106,7 @@ class Planner:
 
     def _steps(self, model: str, booking: Booking, wanted: Wanted) -> tuple[str, ...] | None:
         """Return the models that a call may be sent to in the place of *model*; None where nobody names any."""
-        ladders = (
-            policy.ladder[model] for policy in booking.chain.policies.values() if model in policy.ladder
-        )
-        named = next(ladders, None)
+        named = booking.chain.ladders.get(model)
         if named is None and not self._fallback:
             return None
         asked = (self._names.get(step, step) for step in named or self._fallback)
@@ -126,6 +125,10 @@ class Planner:
             return plan.ask_again(step)
         extra = {key: value for key, value in wanted.arguments["extra_create_args"].items() if key != "model"}
         return other.endpoint(step).read_request(wanted.body(other, step, extra))
+
+
+def _takes_limit(inner: Inner, endpoint: Endpoint, body: dict[str, Any], tokens: int) -> bool:
+    return takes_limit(endpoint, body, host=inner.host)(tokens)
 
 
 def _name_beside(inner: Inner, other: Inner) -> str:

@@ -51,8 +51,10 @@ def body_of(
             body["tool_choice"] = (
                 "required" if isinstance(tool_choice, str) else _schema_of(tool_choice)["name"]
             )
-    elif any(isinstance(message, FunctionExecutionResultMessage) for message in messages):
-        body["tools"] = inner.tools_sent_anyway()
+    elif (last := inner.tools_sent_anyway()) and any(
+        isinstance(message, FunctionExecutionResultMessage) for message in messages
+    ):
+        body["tools"] = last
     wanted = body.get("response_format") if json_output is None else json_output
     if isinstance(wanted, type) and issubclass(wanted, BaseModel):
         schema = _remembered(wanted, wanted.model_json_schema)

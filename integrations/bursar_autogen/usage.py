@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from autogen_core.models import RequestUsage
 
-from bursar.meter import Meter
 from bursar.tokens import count_tokens
-from bursar.usage import Usage
 from bursar.wire import Receipt
+from bursar.wire.receipt import told_receipt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,49 +16,24 @@ if TYPE_CHECKING:
     from autogen_core.models import CreateResult
 
     from bursar.entry import Entry
+    from bursar.meter import Meter
 
 
-class WatchedMeter(Meter):
-    """
-    A meter that remembers what was seen of its request below AutoGen, which drops most of it.
-
-    Attributes:
-        seen: What the provider itself said, cached and reasoning tokens included; None if nothing was seen.
-
-        is_dispatched: Whether a request was sent.
-    """
-
-    seen: Receipt | None = None
-    is_dispatched = False
-
-    def dispatch(self) -> None:
-        """See `Meter.dispatch`."""
-        self.is_dispatched = True
-        super().dispatch()
-
-    def observe(self, receipt: Receipt) -> None:
-        """See `Meter.observe`."""
-        self.seen = receipt
-        super().observe(receipt)
-
-
-def settle(meter: WatchedMeter, result: CreateResult) -> Entry | None:
+def settle(meter: Meter, result: CreateResult) -> Entry | None:
     """Book what a call did cost, by the best of what is known: the provider's words, AutoGen's, an estimate."""
-    seen = meter.seen
+    seen = meter.observed
     if seen is not None and (seen.usage is not None or seen.stated_nanousd is not None):
         return meter.settle(seen)
     into, out = result.usage.prompt_tokens or 0, result.usage.completion_tokens or 0
-    text = text_of(result)
-    usage = Usage(input_tokens=into, output_tokens=out)
-    if into and (out or not text):
-        return meter.settle(Receipt(usage=usage, finished=True))
+    if into and (out or not text_of(result)):
+        return meter.settle(told_receipt(into, out))
     # Nothing, or half of it, is said where a stream or a server states no usage: unknown is never zero.
-    return meter.estimate(Receipt(), max(out, output_tokens(meter, [text])))
+    return meter.estimate(Receipt(), max(out, output_tokens(meter, [text_of(result)])))
 
 
-def tell_usage(meter: WatchedMeter, result: CreateResult) -> None:
+def tell_usage(meter: Meter, result: CreateResult) -> None:
     """Write into *result* what was used, where AutoGen says that it was nothing and the provider has said more."""
-    told, seen = result.usage, meter.seen
+    told, seen = result.usage, meter.observed
     if seen is not None and seen.usage is not None and not told.prompt_tokens and not told.completion_tokens:
         result.usage = RequestUsage(
             prompt_tokens=seen.usage.input_tokens, completion_tokens=seen.usage.output_tokens

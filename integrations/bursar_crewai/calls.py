@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,7 +52,7 @@ def paid(plain: Any, llm: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     with call.serving() as twin:
         try:
             with call.at_work(twin):
-                answer = plain(twin, *_outside(args), **_outside(kwargs))
+                answer = plain(twin, *call.outside(args), **call.outside(kwargs))
         except BaseException as error:
             call.failed(error)
             raise
@@ -71,7 +72,7 @@ async def apaid(plain: Any, llm: Any, args: tuple[Any, ...], kwargs: dict[str, A
     with call.serving() as twin:
         try:
             with call.at_work(twin):
-                answer = await plain(twin, *_outside(args), **_outside(kwargs))
+                answer = await plain(twin, *call.outside(args), **call.outside(kwargs))
         except BaseException as error:
             call.failed(error)
             raise
@@ -137,12 +138,25 @@ class Call:
             limit = held.output_limit
         if self._client is None:
             self.meter.dispatch()
+        if self._client is None and model is None and limit is None:
+            return nullcontext(self._llm)
         return serving(self._llm, self._client, is_async=self._is_async, model=model, limit=limit)
 
     def at_work(self, twin: Any) -> AtWork:
         """Return the block in which *twin* makes the call."""
         self.twin = twin
-        return AtWork(self.meter, (current_call, self))
+        return AtWork(self.meter, current_call, self)
+
+    def outside(self, given: Any) -> Any:
+        """Return arguments of the call as they were, but for the tools that it may run in the middle of it."""
+        if not self.arguments.get("available_functions"):
+            return given
+        if isinstance(given, dict):
+            return {
+                name: _tools(value) if name == "available_functions" else value
+                for name, value in given.items()
+            }
+        return [_tools(value) if index == _FUNCTIONS else value for index, value in enumerate(given)]
 
     def refused(self, exceeded: BudgetExceeded) -> Any:
         """
@@ -178,7 +192,8 @@ class Call:
     @property
     def _told(self) -> Receipt:
         """What CrewAI was told of usage, of all requests together."""
-        return Receipt(usage=sum_of(self.usages) if self.usages else None, finished=True)
+        usages = self.usages
+        return Receipt(usages[0] if len(usages) == 1 else sum_of(usages) if usages else None, finished=True)
 
     def failed(self, error: BaseException) -> None:
         """Book a call that brought no answer."""
@@ -214,15 +229,6 @@ def _call_of(llm: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_asyn
         return None
     dropped.do_all()
     return Call(llm, arguments, place, payers, is_async=is_async)
-
-
-def _outside(given: Any) -> Any:
-    """Return arguments of a call as they were, but for the tools that it may run, each by its name, in the middle."""
-    if isinstance(given, dict):
-        return {
-            name: _tools(value) if name == "available_functions" else value for name, value in given.items()
-        }
-    return [_tools(value) if index == _FUNCTIONS else value for index, value in enumerate(given)]
 
 
 def _tools(functions: Any) -> Any:

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from crewai.llms import base_llm
 
-from bursar.attributes import attribute
+from bursar.attributes import attributes
 from bursar.clients.guarded import guard_client
 from bursar.clients.sdk import sdk_of
 from bursar.payer import Payer
@@ -34,12 +34,10 @@ _AROUND: Final = Payer(None, agent=None, workflow="crewai", made_in=None, outer=
 
 def guarded_client(llm: Any, *, is_async: bool) -> Any:
     """Return a guarded twin of the SDK's client that *llm* calls, or None where it calls none that bursar knows."""
-    if attribute(llm, "is_litellm"):
+    client, make, is_litellm = attributes(llm, (*_CLIENTS[is_async], "is_litellm"))
+    if is_litellm:
         return None
-    name, method = _CLIENTS[is_async]
-    make = attribute(llm, method)
-    client = make() if callable(make) else attribute(llm, name)
-    return guarded_twin(client)
+    return guarded_twin(make() if callable(make) else client)
 
 
 def guarded_twin(client: Any) -> Any:
@@ -59,16 +57,13 @@ def guarded_twin(client: Any) -> Any:
 @contextmanager
 def serving(llm: Any, client: Any, *, is_async: bool, model: str | None, limit: int | None) -> Generator[Any]:
     """
-    Yield the LLM to call in the place of *llm*: itself where nothing is to be changed.
+    Yield the LLM to call in the place of *llm*.
 
     Args:
         client: The guarded client that it shall call, or None.
 
         model, limit: What it shall ask for, where no client below changes that; or None.
     """
-    if client is None and model is None and limit is None:
-        yield llm
-        return
     twin = copy.copy(llm)
     before = dict(twin.__pydantic_private__ or {})
     if client is not None:

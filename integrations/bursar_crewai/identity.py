@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from crewai.agents.agent_builder.base_agent import BaseAgent
 from crewai.execution import get_execution_uuid
 
+from bursar.attributes import attribute
 from bursar.entry import Agent
 from bursar.payer.rooted import Root
 from bursar.run import UNATTRIBUTED
@@ -33,6 +34,7 @@ from bursar.scope import current_agent
 from bursar_crewai.frames import frames
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from types import FrameType
 
     from bursar_crewai.frames import Frame
@@ -116,8 +118,10 @@ def place_of(llm: object, from_agent: Any, from_task: Any) -> Place:
         helper = _HELPERS.get(getattr(from_agent, "role", ""))
         if helper is not None and last is not None:
             return Place(last.agent, helper, task, around, "task")
+    if from_agent is not None:
+        # Nearly always.
+        return Place(from_agent, purpose, task, around, "from_agent")
     found = (
-        ("from_agent", from_agent),
         ("from_task", getattr(from_task, "agent", None)),
         ("stack", on_stack),
         ("llm", _only_owner(llm, last)),
@@ -129,7 +133,7 @@ def place_of(llm: object, from_agent: Any, from_task: Any) -> Place:
     return Place(agent, purpose, task, around, source)
 
 
-def agent_of(place: Place, *, known: object = ()) -> Agent:
+def agent_of(place: Place, *, known: Collection[str] = ()) -> Agent:
     """
     Return the agent that a call made at *place* is booked to.
 
@@ -139,25 +143,26 @@ def agent_of(place: Place, *, known: object = ()) -> Agent:
     block = current_agent.get()
     name = _name(place, known) or block or UNATTRIBUTED
     source = place.source if place.agent is not None else "block" if block else UNATTRIBUTED
-    outer = (role_of(frame.agent, known) for frame in place.frames if frame.agent is not None)
     path: list[str] = []
-    for step in (*outer, name):
-        if not path or path[-1] != step:
+    for frame in place.frames:
+        if frame.agent is not None and (step := role_of(frame.agent, known)) not in path[-1:]:
             path.append(step)
+    if name not in path[-1:]:
+        path.append(name)
     about = [place.frames[-1].name if place.frames else "", _task_name(place.task), place.purpose]
     return Agent(name=name, path="/".join(path), framework=":".join(["crewai", source, *about]).rstrip(":"))
 
 
-def role_of(agent: Any, known: object = ()) -> str:
+def role_of(agent: Any, known: Collection[str] = ()) -> str:
     """Return the name of *agent*: its role as it was written, before the inputs of a kickoff went into it."""
     role = str(getattr(agent, "role", "") or type(agent).__name__).strip()
-    if isinstance(known, (dict, tuple, set, frozenset)) and role in known:
+    if role in known:
         return role
-    template = getattr(agent, "_original_role", None)
+    template = attribute(agent, "_original_role")
     return template.strip() if isinstance(template, str) and template.strip() else role
 
 
-def _name(place: Place, known: object) -> str | None:
+def _name(place: Place, known: Collection[str]) -> str | None:
     if place.agent is not None:
         return role_of(place.agent, known)
     if place.purpose == "planning" and place.frames:

@@ -75,9 +75,13 @@ def attached_to(owner: Any) -> RootedPayer | None:
 
 def payers_of(place: Place) -> list[RootedPayer]:
     """Return who pays for a call made at *place*, innermost first; none where nobody does."""
-    owners = [place.agent, *(frame.owner for frame in reversed(place.frames))]
-    found = [payer for owner in owners if owner is not None and (payer := attached_to(owner)) is not None]
-    distinct = list(dict.fromkeys(found))
-    if not distinct and current_run.get() is not None:
+    found: list[RootedPayer] = []
+    if ATTACHED:
+        owners = [place.agent, *[frame.owner for frame in reversed(place.frames)]]
+        for owner in owners:
+            payer = attached_to(owner) if owner is not None else None
+            if payer is not None and payer not in found:
+                found.append(payer)
+    if not found and current_run.get() is not None:
         return [AROUND]
-    return distinct
+    return found

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 def booking_at(place: Place, payers: list[RootedPayer]) -> Booking:
     """Return what a call made at *place* is booked to, and paid from: by each of *payers*, innermost first."""
     first, *besides = payers
-    known = {name for payer in payers if payer.budget is not None for name in payer.budget.agents}
     run = current_run.get()
-    if run is not None and run.budget is not None:
-        known |= set(run.budget.agents)
+    known: list[str] = []
+    for paying in (run, *payers):
+        if paying is not None and paying.budget is not None:
+            known += paying.budget.agents
     return first.booking_in(place.root, agent_of(place, known=known), besides)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic import BaseModel
 
-from bursar.attributes import attribute
+from bursar.attributes import attribute, attributes
 from bursar.prices import provider_of_url
 from bursar.wire import chat_format
 from bursar.wire.fields import is_array, is_mapping
@@ -40,6 +40,10 @@ _PROVIDERS: Final = {
     "xai": "x-ai",
 }
 _LIMITS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_TEXT: Final = {str}
+_SAID: Final = ("provider", "base_url", "api_base", "endpoint")
+"""What says who bills for an LLM's calls."""
+_ASKED: Final = ("n", "stream", "reasoning_effort", "response_format", *_LIMITS, *_SAID)
 
 
 class Request(NamedTuple):
@@ -57,22 +61,23 @@ def named_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[st
 
 def request_of(llm: Any, arguments: Mapping[str, Any]) -> Request:
     """Return what *llm* is about to send."""
-    provider = provider_of(llm)
+    choices, stream, effort, wanted, *rest = attributes(llm, _ASKED)
+    limits, said = rest[: len(_LIMITS)], rest[len(_LIMITS) :]
+    provider = _provider_of(llm, *said)
     body: dict[str, Any] = {"model": str(llm.model)}
-    limit = output_limit_of(llm)
-    if limit is not None:
-        body["max_tokens"] = limit
-    choices = attribute(llm, "n")
+    for limit in limits:
+        if limit is not None and isinstance(limit, int | float) and limit > 0:
+            body["max_tokens"] = int(limit)
+            break
     if isinstance(choices, int):
         body["n"] = choices
-    if attribute(llm, "stream"):
+    if stream:
         body["stream"] = True
-    effort = attribute(llm, "reasoning_effort")
     if isinstance(effort, str):
         body["reasoning_effort"] = effort
     if tools := arguments.get("tools"):
         body["tools"] = _plain(tools)
-    wanted = arguments.get("response_model") or attribute(llm, "response_format")
+    wanted = arguments.get("response_model") or wanted
     if isinstance(wanted, type) and issubclass(wanted, BaseModel):
         schema = wanted.model_json_schema()
         body["response_format"] = {
@@ -86,15 +91,6 @@ def request_of(llm: Any, arguments: Mapping[str, Any]) -> Request:
     return Request(chat_format(provider, body["model"]), body, provider)
 
 
-def output_limit_of(llm: Any) -> int | None:
-    """Return the most output that *llm* asks for, or None where it sets no limit."""
-    for name in _LIMITS:
-        limit = attribute(llm, name)
-        if isinstance(limit, int | float) and limit > 0:
-            return int(limit)
-    return None
-
-
 def limit_fields(llm: Any) -> list[str]:
     """Return the fields of *llm* that hold an output limit, those that are set first."""
     there = [name for name in _LIMITS if name in type(llm).model_fields]
@@ -103,11 +99,13 @@ def limit_fields(llm: Any) -> list[str]:
 
 def provider_of(llm: Any) -> str:
     """Return who bills for what *llm* sends: whoever its address belongs to, else what CrewAI says."""
-    for name in ("base_url", "api_base", "endpoint"):
-        url = attribute(llm, name)
+    return _provider_of(llm, *attributes(llm, _SAID))
+
+
+def _provider_of(llm: Any, name: Any, *urls: Any) -> str:
+    for url in urls:
         if isinstance(url, str) and url and (found := provider_of_url(url)) is not None:
             return found
-    name = attribute(llm, "provider")
     if not isinstance(name, str) or type(llm).__module__.partition(".")[0] != "crewai":
         # Of a class of the user's own, CrewAI's default says nothing.
         return ""
@@ -115,6 +113,9 @@ def provider_of(llm: Any) -> str:
 
 
 def _message(message: Any) -> dict[str, Any]:
+    if type(message) is dict and set(map(type, message.values())) == _TEXT:
+        # Nearly always.
+        return message
     plain = _plain(message)
     if not is_mapping(plain):
         return {"role": "user", "content": str(plain)}

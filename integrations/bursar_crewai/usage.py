@@ -86,7 +86,8 @@ def _flat(told: object) -> Mapping[str, Any]:
         return {}
     flat = {str(name): value for name, value in told.items()}
     for name in _DETAILS:
-        details = flat.get(name)
+        if (details := flat.get(name)) is None:
+            continue
         if isinstance(details, BaseModel):
             details = details.model_dump(exclude_none=True)
         if is_mapping(details):
@@ -95,5 +96,8 @@ def _flat(told: object) -> Mapping[str, Any]:
 
 
 def _count(counts: Mapping[str, Any], names: Iterable[str]) -> int:
-    found = (counts.get(name) for name in names)
-    return next((int(count) for count in found if isinstance(count, int | float) and count > 0), 0)
+    for name in names:
+        count = counts.get(name)
+        if count is not None and isinstance(count, int | float) and count > 0:
+            return int(count)
+    return 0

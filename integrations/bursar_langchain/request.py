@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from bursar.attributes import attributes
 from bursar.prices import provider_of_url
 from bursar.wire import OPENAI_COMPLETIONS, chat_format
 from bursar.wire.fields import array_at, is_mapping, object_at, text_at
@@ -31,6 +32,7 @@ _PROVIDERS: Final = {
 }
 """What LangChain calls a provider (`ls_provider`), in the words of the price data; others are called the same."""
 
+_OF_MESSAGES: Final = ("tool_calls", "tool_call_id")
 _URLS: Final = (
     "openai_api_base",
     "base_url",
@@ -138,9 +140,10 @@ def _message(message: BaseMessage) -> dict[str, Any]:
     body: dict[str, Any] = {"role": message.type, "content": content}
     if not isinstance(content, str):
         body["content"] = [_block(block) for block in content]
-    if calls := getattr(message, "tool_calls", None):
+    calls, made_by = attributes(message, _OF_MESSAGES)
+    if calls:
         body["tool_calls"] = calls
-    if (made_by := getattr(message, "tool_call_id", None)) is not None:
+    if made_by is not None:
         body["tool_call_id"] = made_by
     if message.name:
         body["name"] = message.name

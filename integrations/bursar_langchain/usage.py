@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from bursar.usage import Usage
 from bursar.wire import ANTHROPIC_MESSAGES, Receipt
 from bursar.wire.fields import is_array, is_mapping
+from bursar.wire.receipt import told_receipt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +44,9 @@ def receipt_of(result: LLMResult, endpoint: Endpoint) -> Receipt:
     told = getattr(message, "usage_metadata", None)
     if not told:
         return Receipt(model=model, finished=finished)
+    if not told.get("input_token_details") and not told.get("output_token_details") and tier is None:
+        into, out = _count(told, "input_tokens", None), _count(told, "output_tokens", None)
+        return told_receipt(into, out, model=model)
     usage, told_tier = _usage_of(told)
     return Receipt(usage=usage, model=model, finished=True).with_tier(told_tier or tier)
 
@@ -152,4 +156,8 @@ def _count(counts: Mapping[str, Any], name: str, tier: str | None) -> int:
 
 
 def _text(about: Mapping[str, Any], *names: str) -> str | None:
-    return next((value for name in names if isinstance(value := about.get(name), str) and value), None)
+    for name in names:
+        value = about.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return None

@@ -98,7 +98,7 @@ class ModelCall:
 
     def at_work(self) -> AtWork:
         """Return a block in which the model does something for it."""
-        return AtWork(self.meter, (AT_WORK, (*AT_WORK.get(), id(self.model))))
+        return AtWork(self.meter, AT_WORK, (*AT_WORK.get(), id(self.model)))
 
     def sending(self) -> None:
         """Mark that the request may go out from now on, where no client below says when it does."""

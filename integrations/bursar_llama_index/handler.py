@@ -83,7 +83,7 @@ class BudgetCallbackHandler(BaseCallbackHandler):
         del parent_id, kwargs
         if event_type is CBEventType.LLM:
             place = llm_place(self._open)
-            if place is not None and not place.is_paid_around and not is_composed(place.model):
+            if place is not None and not is_composed(place.model):
                 self._begin_llm(place, payload or {}, event_id)
         elif event_type is CBEventType.EMBEDDING:
             batch = embedding_place()
@@ -129,12 +129,13 @@ class BudgetCallbackHandler(BaseCallbackHandler):
         request = request_of(model, prompt, arguments, stream=is_stream)
         frames = FRAMES.get()
         dropped.do_all()
+        is_async = _on_a_loop()
         call = ModelCall(
             model,
             request,
             lambda: self.bursar.booking_inside(frames),
-            is_async=_on_a_loop(),
-            can_wait=not _on_a_loop(),
+            is_async=is_async,
+            can_wait=not is_async,
             can_downgrade=can_change_model(model),
             can_shrink=lambda _: can_lower(model),
             is_lazy=is_stream,

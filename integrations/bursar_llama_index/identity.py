@@ -29,7 +29,7 @@ from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
 from llama_index.core.workflow import Event, Workflow
 from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.dispatcher import active_instrument_tags
-from pydantic import PrivateAttr
+from pydantic import Field
 
 from bursar.entry import Agent
 from bursar.run import UNATTRIBUTED
@@ -90,14 +90,15 @@ class AgentSpans(BaseSpanHandler[BaseSpan]):
         at_end: Told the id of every outermost run that ended.
     """
 
-    _on_model: Callable[[Any], None] | None = PrivateAttr(default=None)
-    _at_end: Callable[[str], None] = PrivateAttr()
-    _runs: dict[str, tuple[str, bool]] = PrivateAttr(default_factory=dict)
-    _turns: dict[str, str] = PrivateAttr(default_factory=dict)
+    # Fields, because every span asks for them, and what is private takes pydantic twenty times as long.
+    on_model: Any = Field(default=None, exclude=True)
+    at_end: Any = Field(default=None, exclude=True)
+    runs: dict[str, tuple[str, bool]] = Field(default_factory=dict, exclude=True)
+    turns: dict[str, str] = Field(default_factory=dict, exclude=True)
 
     def __init__(self, at_end: Callable[[str], None]) -> None:
         super().__init__()
-        self._at_end = at_end
+        self.at_end = at_end
 
     @classmethod
     def class_name(cls) -> str:
@@ -106,7 +107,7 @@ class AgentSpans(BaseSpanHandler[BaseSpan]):
 
     def tell_models(self, on_model: Callable[[Any], None] | None) -> None:
         """Have *on_model* told every model whose method is about to be run, or nobody."""
-        self._on_model = on_model
+        self.on_model = on_model
 
     def span_enter(
         self,
@@ -122,8 +123,8 @@ class AgentSpans(BaseSpanHandler[BaseSpan]):
         if isinstance(instance, Workflow) and id_.startswith(f"{type(instance).__name__}.run-"):
             self._begin(id_, instance)
             return
-        if self._on_model is not None and isinstance(instance, BaseLLM | BaseEmbedding):
-            self._on_model(instance)
+        if self.on_model is not None and isinstance(instance, BaseLLM | BaseEmbedding):
+            self.on_model(instance)
         frames = FRAMES.get()
         if not frames:
             return
@@ -167,7 +168,7 @@ class AgentSpans(BaseSpanHandler[BaseSpan]):
 
     def __len__(self) -> int:
         """Return how many runs are open."""
-        return len(self._runs)
+        return len(self.runs)
 
     def _begin(self, id_: str, workflow: Workflow) -> None:
         tags: Mapping[str, Any] = active_instrument_tags.get()
@@ -180,25 +181,25 @@ class AgentSpans(BaseSpanHandler[BaseSpan]):
             else getattr(workflow, "root_agent", None)
         )
         frame = Frame(type(workflow).__name__, agent if isinstance(agent, str) else None, run_id)
-        self._runs[id_] = run_id, not frames
+        self.runs[id_] = run_id, not frames
         FRAMES.set((*frames, frame))
 
     def _step(self, frames: tuple[Frame, ...], event: Event) -> None:
         last = frames[-1]
         named: Any = getattr(event, "current_agent_name", None)
         if isinstance(named, str) and named:
-            self._turns[last.run_id] = named
+            self.turns[last.run_id] = named
         elif isinstance(event, ToolCall):
             # Its name is in no event: an agent's tools are called before the next one has its turn.
-            named = self._turns.get(last.run_id)
+            named = self.turns.get(last.run_id)
         if isinstance(named, str) and named and named != last.agent:
             FRAMES.set((*frames[:-1], last._replace(agent=named)))
 
     def _end(self, id_: str) -> None:
-        run_id, is_root = self._runs.pop(id_, ("", False))
-        self._turns.pop(run_id, None)
+        run_id, is_root = self.runs.pop(id_, ("", False))
+        self.turns.pop(run_id, None)
         if is_root:
-            self._at_end(run_id)
+            self.at_end(run_id)
 
 
 def follow(spans: AgentSpans) -> None:

@@ -18,7 +18,7 @@ import llama_index.core.llms.callbacks as llm_callbacks
 from llama_index.core.llms.structured_llm import StructuredLLM
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Collection, Mapping
     from types import FrameType
 
 _NEAREST: Final = 12
@@ -50,14 +50,11 @@ class LLMPlace(NamedTuple):
         method: The method of *model*: `"achat"`.
 
         mark: Lives as long as the method that tells of the event.
-
-        is_paid_around: Whether it is called by another method whose event is open: that one pays.
     """
 
     model: Any
     method: str
     mark: Mark
-    is_paid_around: bool
 
 
 class EmbeddingPlace(NamedTuple):
@@ -78,9 +75,11 @@ class EmbeddingPlace(NamedTuple):
     is_gathered: bool
 
 
-def llm_place(is_open: Container[str]) -> LLMPlace | None:
+def llm_place(is_open: Collection[str]) -> LLMPlace | None:
     """
-    Return where the LLM's event is told that is being handled, or None where nothing tells.
+    Return where the LLM's event is told that is being handled.
+
+    None where nothing tells, or the method is called by another one whose event is open: that one pays.
 
     Args:
         is_open: The events that are paid for and have not ended.
@@ -90,10 +89,9 @@ def llm_place(is_open: Container[str]) -> LLMPlace | None:
         return None
     about = frame.f_locals
     model, method = about.get("_self"), about.get("f")
-    if model is None or method is None:
+    if model is None or method is None or (is_open and _is_inside(frame.f_back, is_open)):
         return None
-    is_inside = _is_inside(frame.f_back, is_open)
-    return LLMPlace(model, getattr(method, "__name__", ""), _mark_of(frame), is_inside)
+    return LLMPlace(model, getattr(method, "__name__", ""), _mark_in(about))
 
 
 def is_composed(model: object) -> bool:
@@ -116,7 +114,7 @@ def embedding_place() -> EmbeddingPlace | None:
     if cache is not None:
         texts = [text for text in texts if cache.get(key=text, collection="embeddings") is None]
     return EmbeddingPlace(
-        model, texts, _mark_of(frame), frame.f_code.co_name.startswith("aget_text_embedding_batch")
+        model, texts, _mark_in(about), frame.f_code.co_name.startswith("aget_text_embedding_batch")
     )
 
 
@@ -131,15 +129,14 @@ def _nearest(module: Mapping[str, Any]) -> FrameType | None:
     return None
 
 
-def _mark_of(frame: FrameType) -> Mark:
-    variables = frame.f_locals
+def _mark_in(variables: dict[str, Any]) -> Mark:
     mark: Any = variables.get(_MARK)
     if mark is None:
         variables[_MARK] = mark = Mark()
     return mark
 
 
-def _is_inside(frame: FrameType | None, is_open: Container[str]) -> bool:
+def _is_inside(frame: FrameType | None, is_open: Collection[str]) -> bool:
     while frame is not None:
         if frame.f_globals is _LLM_GLOBALS and frame.f_locals.get("event_id", "") in is_open:
             return True

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from llama_index.core.llms import ChatMessage
 
-from bursar.attributes import attribute
+from bursar.attributes import attribute, attributes
 from bursar.prices import find_price, free, provider_of_url
 from bursar.wire import OPENAI_COMPLETIONS, OPENAI_EMBEDDINGS, OPENAI_RESPONSES, chat_format
 from bursar.wire.fields import is_array, is_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from bursar.wire import Endpoint
 
@@ -39,6 +39,15 @@ _PACKAGES: Final = {
 
 _URLS: Final = ("azure_endpoint", "api_base", "base_url", "endpoint")
 _NAMES: Final = ("model", "model_name", "model_id")
+_ASKED: Final = (
+    "_get_model_kwargs",
+    "_get_all_kwargs",
+    "max_tokens",
+    "additional_kwargs",
+    *_NAMES,
+    *_URLS,
+)
+"""What a model has of these says what it will send, and to whom."""
 _MOCK: Final = "mock"
 _NOT_SENT: Final = frozenset({"formatted", "use_chat_completions"})
 
@@ -60,19 +69,30 @@ def request_of(model: Any, prompt: object, arguments: Mapping[str, Any], *, stre
 
         arguments: What the method was called with by name.
     """
-    body = _arguments(model, arguments, stream=stream)
-    body["model"] = name = _text(body.get("model")) or model_name(model)
-    provider = provider_of(model, name)
+    kind = _class_of(model)
+    make_body, make_all, limit, extra, *said = attributes(model, _ASKED, kind=kind)
+    names, addresses = said[: len(_NAMES)], said[len(_NAMES) :]
+    given = {key: value for key, value in arguments.items() if key not in _NOT_SENT}
+    if callable(make := make_all if make_body is None else make_body):
+        # The model's class itself makes of its settings and of these what goes with the messages.
+        more = {"stream": True} if stream and make_body is not None else {}
+        made: Any = make(**given, **more)
+        body: dict[str, Any] = {key: value for key, value in made.items() if value is not None}
+    else:
+        body = {"max_tokens": limit} if isinstance(limit, int) else {}
+        body |= {**_plain(given), **(_plain(extra) if is_mapping(extra) else {})}
+    body["model"] = name = _text(body.get("model")) or _named(model, names)
+    provider = _provider(kind, name, addresses)
     if stream:
         body["stream"] = True
     if isinstance(prompt, str):
-        if _completes_texts(model):
+        if make_body is not None and not model.metadata.is_chat_model:
             body["prompt"] = prompt
             return Request(OPENAI_COMPLETIONS, body, provider)
         messages: list[Any] = [{"role": "user", "content": prompt}]
     else:
         messages = [_message(message) for message in _sequence(prompt)]
-    if is_a(model, "OpenAIResponses"):
+    if "OpenAIResponses" in _bases(kind):
         body["input"] = messages
         return Request(OPENAI_RESPONSES, body, provider)
     body["messages"] = messages
@@ -94,28 +114,36 @@ def setting(model: Any, name: str) -> Any:
 
 def model_name(model: Any) -> str:
     """Return the name that *model* is asked for by, as its settings say."""
-    names = (setting(model, name) for name in _NAMES)
+    return _named(model, attributes(model, _NAMES, kind=_class_of(model)))
+
+
+def _named(model: Any, names: Iterable[Any]) -> str:
     named = next((name for name in names if isinstance(name, str) and name), None)
     if named is None:
-        named = getattr(setting(model, "metadata"), "model_name", None)
+        named = getattr(getattr(model, "metadata", None), "model_name", None)
     return named if isinstance(named, str) and named not in {"", "unknown"} else type(model).__name__
 
 
 def provider_of(model: Any, name: str) -> str:
     """Return who bills for what *model* of that *name* sends: whoever its address belongs to, or its class is for."""
-    for address in _URLS:
-        url = setting(model, address)
+    kind = _class_of(model)
+    return _provider(kind, name, attributes(model, _URLS, kind=kind))
+
+
+def _provider(kind: type, name: str, addresses: Iterable[Any]) -> str:
+    for url in addresses:
         if isinstance(url, str) and url and (found := provider_of_url(url)) is not None:
             return found
-    found = _provider_of_class(_class_of(model))
+    found = _provider_of_class(kind)
     # A test that gives a stand-in the name of a model wants it priced as that.
-    return "" if found == _MOCK and name != type(model).__name__ else found
+    return "" if found == _MOCK and name != kind.__name__ else found
 
 
 def _class_of(model: Any) -> type:
     """Return the user's own class of *model*: that of a guarded one goes when the model does."""
     kind: type = type(model)
-    return model.bursar_plain if hasattr(kind, "bursar_plain") else kind
+    # To ask a class of pydantic's for what it has not takes longer than to look.
+    return model.bursar_plain if "bursar_plain" in vars(kind) else kind
 
 
 @lru_cache(maxsize=1024)
@@ -135,28 +163,6 @@ def _free_of_charge(name: str) -> None:
     """Declare that LlamaIndex's own stand-ins for a model cost nothing."""
     if find_price(_MOCK, name) is None:
         free(name, provider=_MOCK)
-
-
-def _arguments(model: Any, arguments: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
-    """Return what goes with the messages: what the model's class itself makes of its settings and of *arguments*."""
-    given = {key: value for key, value in arguments.items() if key not in _NOT_SENT}
-    if stream and setting(model, "_get_model_kwargs") is not None:
-        given["stream"] = True
-    for method in ("_get_model_kwargs", "_get_all_kwargs"):
-        make = setting(model, method)
-        if callable(make):
-            made: Any = make(**given)
-            return {key: value for key, value in made.items() if value is not None}
-    body: dict[str, Any] = {"model": model_name(model)}
-    limit = setting(model, "max_tokens")
-    if isinstance(limit, int):
-        body["max_tokens"] = limit
-    extra = setting(model, "additional_kwargs")
-    return {**body, **_plain(given), **(_plain(extra) if is_mapping(extra) else {})}
-
-
-def _completes_texts(model: Any) -> bool:
-    return setting(model, "_get_model_kwargs") is not None and not model.metadata.is_chat_model
 
 
 @lru_cache(maxsize=1024)

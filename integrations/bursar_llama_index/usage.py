@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from bursar.tokens import count_tokens
-from bursar.usage import Usage
 from bursar.wire import ANTHROPIC_MESSAGES, Receipt
 from bursar.wire.fields import is_mapping
+from bursar.wire.receipt import told_receipt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,20 +28,18 @@ def receipt_of(response: Any, endpoint: Endpoint) -> Receipt:
     Args:
         endpoint: The format in which the call was weighed, which is also that of the usage its provider states.
     """
-    raw = _mapping(getattr(response, "raw", None))
+    raw = _mapping(told) if (told := getattr(response, "raw", None)) is not None else {}
     model = raw.get("model")
     name = model if isinstance(model, str) else None
-    for key in _USAGE:
-        usage = _mapping(raw.get(key))
-        if usage:
+    for key in _USAGE if raw else ():
+        if raw.get(key) is not None and (usage := _mapping(raw[key])):
             seen = endpoint.read_response(_body(endpoint, raw, key, usage))
             if seen.usage is not None:
                 return seen
-    told: Any = getattr(response, "additional_kwargs", None) or {}
-    for into, out in _COUNTS:
-        if isinstance(told.get(into), int) and isinstance(told.get(out), int):
-            usage = Usage(input_tokens=max(told[into], 0), output_tokens=max(told[out], 0))
-            return Receipt(usage=usage, model=name, finished=True)
+    counts: Any = getattr(response, "additional_kwargs", None) or {}
+    for into, out in _COUNTS if counts else ():
+        if isinstance(counts.get(into), int) and isinstance(counts.get(out), int):
+            return told_receipt(max(counts[into], 0), max(counts[out], 0), model=name)
     return Receipt(model=name)
 
 

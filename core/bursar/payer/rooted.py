@@ -15,7 +15,7 @@ from bursar.scope import current_run
 from bursar.store import Where
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
     from decimal import Decimal
 
     from bursar.entry import Agent
@@ -64,7 +64,7 @@ class RootedPayer(Payer):
         _open_roots.add(self._roots)
 
     def booking_in(
-        self, root: Root | None, named: Agent | None, besides: Iterable[RootedPayer] = ()
+        self, root: Root | None, named: Agent | None, besides: Sequence[RootedPayer] = ()
     ) -> Booking:
         """
         Return what a call in *root* is booked to and paid from.
@@ -80,6 +80,8 @@ class RootedPayer(Payer):
             UnknownAgent: The run's budget has no allotment for the name that the user gave this payer.
         """
         booking = super().booking(named, run=self._run_in(root))
+        if not besides:
+            return booking
         others = [run for other in besides if (run := other._beside(booking.run, root)) is not None]
         if not others:
             return booking
