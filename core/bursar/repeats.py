@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from typing import Final
 
 _REMEMBERED: Final = 4_096
 
 
 class Repeats:
-    """Remembers the last 4,096 fingerprints of requests; safe to use from any thread."""
+    """Remembers the fingerprints of 4,096 requests, and of more the newest; safe to use from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen: dict[str, None] = {}
 
     def has_seen(self, fingerprint: str) -> bool:
         """Whether the same agent sent the same request before; remembers it."""
         seen = self._seen
+        if fingerprint in seen:
+            return True
         with self._lock:
             is_known = fingerprint in seen
             seen[fingerprint] = None
-            if is_known:
-                seen.move_to_end(fingerprint)
-            elif len(seen) > _REMEMBERED:
-                seen.popitem(last=False)
+            if len(seen) > _REMEMBERED:
+                del seen[next(iter(seen))]
         return is_known

@@ -54,6 +54,8 @@ class Run:
         budget: What it pays from; None only for a client that is metered and not limited.
 
         repeats: The requests that were sent in it.
+
+        journal: What could not be booked while its store did not answer; None before its first call.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class Run:
         self.title = title if title is not None else f'run "{workflow}"'
         self.is_open_in_store = False
         self._store: Store | None = None
-        self._journal: Journal | None = None
+        self.journal: Journal | None = None
         # By id alone, so that a long run does not keep all the runs inside it.
         self._inside: list[str] = []
         self._lock = threading.Lock()
@@ -156,11 +158,6 @@ class Run:
             msg = f"{self.title} is not open yet: use it in `with`"
             raise RuntimeError(msg)
         return self._store
-
-    def book_kept(self) -> None:
-        """Book what was kept aside while the store did not answer, if anything was and it does now."""
-        if self._journal is not None and self._journal.may_hold_any:
-            self._journal.replay_if_any()
 
     @property
     def has_store(self) -> bool:
@@ -355,7 +352,7 @@ class Run:
         return PayChain(tuple(accounts.values()), policies, min(ends, default=None), budgets)
 
     def _keep_in(self, store: Store) -> None:
-        self._store, self._journal = store, journal_for(store)
+        self._store, self.journal = store, journal_for(store)
 
     def _open_record(self, record: RunRecord) -> None:
         try:

@@ -66,15 +66,15 @@ class Call:
         on_exceed: `"raise"` or `"stop"`, or None to do as the budget says that refuses.
     """
 
+    has_inner = False
+    _counted_before = 0
+
     def __init__(self, plan: Plan, request: Request, *, on_exceed: str | None) -> None:
         self.meter = Meter(plan)
-        self.has_inner = False
         self._request = request
         self._on_exceed = on_exceed
         self._texts: list[str] = []
         self.serving = request.inner
-        self._counted_before = 0
-        self._is_heard = False
 
     async def hold(self, token: CancellationToken | None) -> None:
         """

@@ -156,7 +156,8 @@ class Budget:
         Args:
             workflow: Runs of one workflow are compared with each other.
 
-            id: The run's id; a new one if left out.
+            id: The run's id; a new one if left out. A run that had this id before goes on from what it has spent; a
+                store in memory forgets that when a thousand newer runs of this budget have ended.
         """
         return Run(self, workflow, id=id)
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 current_call: Final[ContextVar[Followed | None]] = ContextVar("bursar_guarded_call", default=None)
 """The call that the SDK is making in this context, for the hooks below its choke point."""
 
+_OK: Final = 200
+_NOT_OK: Final = 300
 _NOT_UNDERSTOOD: Final = frozenset({400, 422})
 _takes_no_usage: Final[set[str]] = set()
 """Hosts that refuse a stream's `include_usage`, as some that only speak OpenAI's format do; not asked twice."""
@@ -158,7 +160,7 @@ class GuardedCall:
 
     def received(self, response: Any, *, is_stream: bool) -> None:
         """Take a successful HTTP response: settle it if it is read, else let it be read through us."""
-        if not response.is_success or self._is_answered:
+        if not _OK <= response.status_code < _NOT_OK or self._is_answered:
             return
         self._is_answered = True
         self.is_being_read = take_response(

@@ -50,7 +50,10 @@ def guard_client(client: ClientT, sdk: Sdk, payer: Payer) -> ClientT:
     plain = plain_class(type(client))
     choke_point = _AsyncGuard if sdk.is_async else _SyncGuard
     sockets = shut_sockets(plain)
-    guarded_class = twin_class(plain, choke_point, bursar=payer, _bursar_sdk=sdk, **sockets)
+    prepares = hasattr(plain, "_copy_and_prepare")
+    guarded_class = twin_class(
+        plain, choke_point, bursar=payer, _bursar_sdk=sdk, _bursar_prepares=prepares, **sockets
+    )
     return cast("ClientT", _twin(client, guarded_class))
 
 
@@ -85,6 +88,7 @@ class _Guard(SdkClient):
 
     bursar: Payer
     _bursar_sdk: Sdk
+    _bursar_prepares: bool
     bursar_plain: type
 
     def copy(self, *args: Any, **kwargs: Any) -> Any:
@@ -124,7 +128,7 @@ class _SyncGuard(_Guard):
     """The choke point of a client that blocks."""
 
     def request(self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
-        options = _merged(self._copy_and_prepare(options) if hasattr(self, "_copy_and_prepare") else options)
+        options = _merged(self._copy_and_prepare(options) if self._bursar_prepares else options)
         call = self._bursar_call(options)
         token = current_call.set(call)
         try:
@@ -180,9 +184,7 @@ class _AsyncGuard(_Guard):
     async def request(
         self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
     ) -> Any:
-        options = _merged(
-            await self._copy_and_prepare(options) if hasattr(self, "_copy_and_prepare") else options
-        )
+        options = _merged(await self._copy_and_prepare(options) if self._bursar_prepares else options)
         call = self._bursar_call(options)
         token = current_call.set(call)
         try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from bursar.clients.answer import AnswerReader
 from bursar.clients.transport import http_package, read_through
 from bursar.wire import Receipt
+from bursar.wire.fields import is_mapping, parsed
 
 if TYPE_CHECKING:
     from bursar.errors import BudgetExceeded
@@ -39,7 +41,13 @@ def take_response(
         return False
     content_type = response.headers.get("content-type", "")
     if response.is_stream_consumed or response.is_closed:
-        read = endpoint.read_content(response.content, content_type)
+        content = response.content
+        said = _json_object(content) if "json" in content_type else None
+        if said is None:
+            read = endpoint.read_content(content, content_type)
+        else:
+            read = endpoint.read_response(said)
+            response.json = ReadJson(said, content)
         meter.settle(endpoint.completed(body, read or Receipt()))
         return False
     # Bedrock's own framing of events is not read here; as nothing is seen of it, its bound is booked.
@@ -54,6 +62,38 @@ def take_response(
     )
     read_through(response, reader)
     return True
+
+
+class ReadJson:
+    """
+    Stands for the `json` of a response that was read here: the SDK need not read it again.
+
+    A large answer, as one of embeddings is, would take twice the time.  What is read is given away once, as it is the
+    receiver's to change.
+    """
+
+    __slots__ = ("_content", "_said")
+
+    def __init__(self, said: Json, content: bytes) -> None:
+        self._said = [said]
+        self._content = content
+
+    def __call__(self, **options: Any) -> Any:
+        """Return what the body says, as `Response.json` does."""
+        if not options:
+            try:
+                return self._said.pop()
+            except IndexError:
+                pass
+        return json.loads(self._content, **options)
+
+
+def _json_object(content: bytes) -> Json | None:
+    try:
+        said = parsed(content)
+    except ValueError:
+        return None
+    return said if is_mapping(said) else None
 
 
 def stop_response(

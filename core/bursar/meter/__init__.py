@@ -101,7 +101,8 @@ class Meter(OuterCall):
             StoreError: The store does not answer, and the budget fails closed.
         """
         try:
-            self.plan.run.book_kept()
+            if (journal := self.plan.run.journal) is not None and journal.may_hold_any:
+                journal.replay_if_any()
             taken = self._reserving.at_once()
             held = taken if isinstance(taken, Held) else drive(self._reserving.first(taken))
         except (BudgetExceeded, StoreError) as error:
@@ -114,7 +115,8 @@ class Meter(OuterCall):
     async def areserve(self) -> Held:
         """Do as `reserve` does, without blocking the other tasks of this thread."""
         try:
-            self.plan.run.book_kept()
+            if (journal := self.plan.run.journal) is not None and journal.may_hold_any:
+                journal.replay_if_any()
             taken = self._reserving.at_once()
             held = taken if isinstance(taken, Held) else await adrive(self._reserving.first(taken))
         except (BudgetExceeded, StoreError) as error:
@@ -226,7 +228,7 @@ class Meter(OuterCall):
         if not plan.is_metered:
             return self._resolve("ok", Bill(None, "unknown", model, Usage()))
         seen = receipt if receipt.usage is not None else self._best(receipt)
-        duration_ms = self._duration_ms()
+        duration_ms = 0 if self._sent_s is None else round((time.monotonic() - self._sent_s) * 1000)
         found = bill(seen, provider=plan.provider, model=model, duration_ms=duration_ms)
         if found.nanousd is None and held.bound.price is not None:
             found = bound_bill(held, found.model, found.usage)

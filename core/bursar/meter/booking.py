@@ -35,7 +35,7 @@ def resolution_of(
     took_nanousd = cost_nanousd or 0
     if status == "released":
         calls = attempts = 0
-    tokens = bound_tokens if source == "bound" else usage.total_tokens
+    tokens = bound_tokens if source == "bound" else usage.input_tokens + usage.output_tokens
     overage_nanousd = max(took_nanousd - bound_nanousd, 0)
     entry = make(
         Entry,

@@ -68,8 +68,7 @@ class Reserving:
         ladder = plan.chain.ladders.get(model, ()) if plan.can_downgrade else ()
         # The first claim of a call goes by the call's own id.
         id_, self._first_id = self._first_id, ""
-        claim = self._claim(asked.amounts, heeds_downgrade=bool(ladder), id_=id_)
-        answer = self.store.reserve(claim)
+        answer = self.store.reserve(self._claim(asked.amounts, heeds_downgrade=bool(ladder), id_=id_))
         return self._held(answer, asked) if isinstance(answer, Grant) else answer
 
     def first(self, answer: Answer | None) -> Generator[Step, Any, Held]:

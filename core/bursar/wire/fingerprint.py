@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2b
+from types import NoneType
 from typing import TYPE_CHECKING, Final
 
 from bursar.wire.fields import is_array, is_mapping
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bursar.wire.fields import Json
 
 _DIGEST_BYTES: Final = 12
@@ -17,6 +20,7 @@ _WHOLE_MOST: Final = 8_192
 _END: Final = 1_024
 _SLICES: Final = 8
 _SLICE: Final = 128
+_SCALARS: Final = frozenset({int, float, bool, NoneType})
 
 
 def fingerprint(agent: str, body: Json, key: bytes) -> str:
@@ -56,28 +60,35 @@ def _gather(node: object, pieces: list[str | int]) -> None:
     elif is_mapping(node):
         _gather_object(node, pieces)
     elif is_array(node):
-        pieces += ("\0[", len(node))
-        for item in node:
-            if type(item) is dict:
-                # Nearly always, as it is a message.
-                _gather_object(item, pieces)  # pyright: ignore[reportUnknownArgumentType]
-            else:
-                _gather(item, pieces)
+        _gather_array(node, pieces)
     else:
         pieces.append(f"\0={node!r}")
 
 
+# A mark before whatever is not a text keeps structure and content apart.  What is usual is looked for by its type
+# alone, because this is done for every part of every request.
+
+
 def _gather_object(node: Json, pieces: list[str | int]) -> None:
-    # A mark before whatever is not a text keeps structure and content apart.
     pieces += ("\0{", len(node))
     for key in sorted(node):
         value = node[key]
         if type(value) is str and len(value) <= _WHOLE_MOST:
-            # Nearly always.
             pieces += (key, value)
+        elif type(value) in _SCALARS:
+            pieces += (key, f"\0={value!r}")
         else:
             pieces.append(key)
             _gather(value, pieces)
+
+
+def _gather_array(node: Sequence[object], pieces: list[str | int]) -> None:
+    pieces += ("\0[", len(node))
+    for item in node:
+        if type(item) is dict:
+            _gather_object(item, pieces)  # pyright: ignore[reportUnknownArgumentType]
+        else:
+            _gather(item, pieces)
 
 
 def _sample(text: str) -> str:

@@ -85,12 +85,16 @@ class OpenAIChat(Endpoint):
 
     def read_request(self, body: Json) -> Ask:
         """See `Endpoint.read_request`."""
-        model = text_at(body, "model") or ""
+        name = body.get("model")
+        model = name if isinstance(name, str) else ""
         weight = Weight(model)
         weight.add(body.get("messages"))
         weight.tokens += base_tokens_most(model)
         # To look for each of them would take longer than all the rest.
         more = None if _is_plain(body, model) else self._read_rare(body, model, weight)
+        limit = count_at(body, "max_tokens")
+        if "max_completion_tokens" in body:
+            limit = least(limit, count_at(body, "max_completion_tokens"))
         ask = usual_ask(
             model,
             weight.tokens,
@@ -98,7 +102,7 @@ class OpenAIChat(Endpoint):
             images=weight.image_tokens,
             audio=weight.audio_tokens,
             unseen=tuple(weight.unseen),
-            limit=least(count_at(body, "max_tokens"), count_at(body, "max_completion_tokens")),
+            limit=limit,
             cache_write=longest_ttl(weight.cache_ttls) if weight.cache_ttls else None,
         )
         return ask if more is None else ask._replace(**more)
@@ -290,7 +294,9 @@ def _read_usage(usage: Json, web_searches: int, *, is_dialect: bool) -> Usage | 
     prompt, completion = count_at(usage, "prompt_tokens"), count_at(usage, "completion_tokens")
     total = count_at(usage, "total_tokens")
     into, out = object_at(usage, "prompt_tokens_details"), object_at(usage, "completion_tokens_details")
-    cached, reasoning, citations = count_at(into, "cached_tokens"), count_at(out, "reasoning_tokens"), 0
+    cached = count_at(into, "cached_tokens") if into else None
+    reasoning = count_at(out, "reasoning_tokens") if out else None
+    citations = 0
     if is_dialect:
         prompt = count_at(usage, "input_tokens") if prompt is None else prompt
         completion = count_at(usage, "output_tokens") if completion is None else completion
@@ -314,7 +320,7 @@ def _read_usage(usage: Json, web_searches: int, *, is_dialect: bool) -> Usage | 
     if into or out:
         other |= {f"input_{kind}": number_at(into, kind) for kind in _MEDIA_IN & into.keys()}
         other |= {f"output_{kind}": number_at(out, kind) for kind in _MEDIA_OUT & out.keys()}
-    written = number_at(into, "cache_write_tokens")
+    written = number_at(into, "cache_write_tokens") if into else 0
     rarer = {name: count for name, count in other.items() if count}
     return make(Usage, (prompt, cached or 0, written, 0, output, reasoning or 0, rarer))
 

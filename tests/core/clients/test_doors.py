@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import copy
+import json
+import pickle
 import warnings
 from collections.abc import Callable
 from decimal import Decimal
@@ -424,3 +427,17 @@ class TestMiddleware:
 
         assert len(seen) == 1
         assert guarded.bursar.spent == stage.sim.bill.total
+
+
+def test_an_answer_that_was_read_here_is_its_readers_to_change(stage: Stage) -> None:
+    """What the SDK takes from us in place of reading the answer again is handed out once, and equals what was sent."""
+    raw = stage.guard(stage.openai).chat.completions.with_raw_response.create(**CHAT)
+    response = raw.http_response
+    first = response.json()
+    sent = copy.deepcopy(first)
+    first.clear()
+
+    assert sent == response.json() == json.loads(response.content)
+    assert response.json(parse_int=str)["usage"]["total_tokens"] == str(sent["usage"]["total_tokens"])
+    assert sent == pickle.loads(pickle.dumps(response)).json()  # noqa: S301 (our own)
+    assert raw.parse().usage.total_tokens == sent["usage"]["total_tokens"]

@@ -84,6 +84,18 @@ def test_observed(client: Any, sim: Simulator, store: MemoryStore) -> None:
     assert _entries(store)[0].cost_nanousd == int(sim.bill.total.scaleb(9))
 
 
+def test_a_stream_states_its_usage_whatever_the_outer_call_says(
+    client: Any, sim: Simulator, store: MemoryStore
+) -> None:
+    """An adapter weighs a call by its prompt and may not say that it is streamed; the request itself does."""
+    meter = _outer(store)
+    with _around(meter):
+        list(client.chat.completions.create(**BODY, stream=True))
+    _settle(meter)
+
+    assert _entries(store)[0].cost_nanousd == int(sim.bill.total.scaleb(9))
+
+
 def test_through_two(client: Any, store: MemoryStore) -> None:
     """An observer between the two passes it on."""
     meter = _outer(store)
