@@ -131,8 +131,9 @@ def _named_on_stack(frame: FrameType | None) -> str | None:
         if code is _STEP_OF_LOOP:
             return None
         if _is_method(code):
-            owner: Any = frame.f_locals.get("self")
-            is_agent, is_manager = _kind_of(type(owner))
+            found: object = frame.f_locals.get("self")
+            is_agent, is_manager = _kind_of(type(found))
+            owner: Any = found
             if is_agent:
                 return owner.name
             if is_manager:

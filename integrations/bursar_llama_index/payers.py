@@ -8,7 +8,7 @@ from bursar.payer.rooted import Root, RootedPayer, close_root
 from bursar_llama_index.identity import FRAMES, AgentSpans, agent_of, follow, unfollow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from bursar.budget import Budget
     from bursar.entry import Agent
@@ -29,7 +29,7 @@ class LlamaIndexPayer(RootedPayer):
     def __init__(self, budget: Money | Budget | None, *, agent: str | None = None) -> None:
         super().__init__(budget, agent=agent, workflow="llama_index")
 
-    def booking_inside(self, frames: tuple[Frame, ...], besides: Iterable[RootedPayer] = ()) -> Booking:
+    def booking_inside(self, frames: tuple[Frame, ...], besides: Sequence[RootedPayer] = ()) -> Booking:
         """Return what a call inside of *frames* is booked to and paid from; see `RootedPayer.booking_in`."""
         return self.booking_in(_root_of(frames), agent_of(frames), besides)
 

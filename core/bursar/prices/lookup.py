@@ -216,6 +216,9 @@ def _unknown(provider: str | None, model: str, at: datetime | None) -> UnknownPr
     name = f'"{model}"'
     seller = "any provider" if provider is None else f'provider "{canonical_provider(provider)}"'
     line = f'bursar.prices.add({name}, input="$0.20", output="$0.60", per=1_000_000)'
+    if provider is not None and canonical_provider(provider) == "cohere" and "rerank" in model:
+        # Cohere bills rerankers by the search.
+        line = f'bursar.prices.add({name}, input=0, output=0, fees={{"rerank_searches": "$0.002"}})'
     # What is named by whoever deployed it is another name for a model whose price is known.
     is_named_by_user = provider == "azure" or model.startswith(("arn:", "ft:"))
     alias = (

@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 import pytest
 
 from bursar import prices
+from bursar.bound import bound
 from bursar.errors import BursarError, UnknownPrice
+from bursar.wire import COHERE_RERANK
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -117,6 +119,19 @@ def test_line_in_the_message_works() -> None:
         eval(line, {"bursar": __import__("bursar.prices")})  # noqa: S307 - the test is that it runs
 
         assert prices.price("acme", "acme-7b").model == "acme-7b"
+
+
+def test_line_in_the_message_about_a_reranker_bounds_its_calls() -> None:
+    """Cohere bills rerankers by the search: the line says so, and a call can be bounded with it."""
+    with prices.temporary():
+        with pytest.raises(UnknownPrice) as caught:
+            prices.price("cohere", "rerank-v9")
+        line = str(caught.value).partition("add one with ")[2].partition(", or say")[0]
+        eval(line, {"bursar": __import__("bursar.prices")})  # noqa: S307 - the test is that it runs
+        ask = COHERE_RERANK.read_request({"model": "rerank-v9", "query": "q", "documents": ["a"] * 101})
+        held = bound(ask, provider="cohere", model="rerank-v9", min_output_tokens=1)
+
+        assert 2 * 2_000_000 == held.amounts.nanousd
 
 
 @pytest.mark.parametrize(
