@@ -36,6 +36,15 @@ A call that read a limit before it was raised must not declare what it read afte
 """
 
 
+class _LimitChanges:
+    """Counts the changes of limits in this process, under `limits_lock`."""
+
+    count = 0
+
+
+limit_changes: Final = _LimitChanges()
+
+
 @dataclass(eq=False)
 class PayChain:
     """
@@ -62,12 +71,19 @@ class PayChain:
     innermost: Policy = field(init=False)
     limits_money: bool = field(init=False)
     is_limited: bool = field(init=False)
+    _changes: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self._changes = limit_changes.count
         self.innermost = next(iter(self.policies.values()), _NO_RULES)
         limits = [account.limits for account in self.accounts]
         self.limits_money = bool([one for one in limits if one.nanousd is not None])
         self.is_limited = self.limits_money or bool([one for one in limits if one.tokens is not None])
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether no limit was changed since; if one was, what follows from the limits may be other."""
+        return self._changes == limit_changes.count
 
     @cached_property
     def ladders(self) -> dict[str, tuple[str, ...]]:

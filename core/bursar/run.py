@@ -200,7 +200,7 @@ class Run:
         # Two budgets may each have a run of the same id, which is a framework's.
         key = (agent, *((payer.id, id(payer.budget)) for payer in payers))
         known = self._chains.get(key)
-        if known is not None and (known.ends_s is None or now_s < known.ends_s):
+        if known is not None and known.is_newest and (known.ends_s is None or now_s < known.ends_s):
             return known
         with limits_lock:
             chain = self._build_chain(agent, payers, now_s)

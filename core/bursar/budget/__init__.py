@@ -26,7 +26,7 @@ from bursar.errors import UnknownAgent
 from bursar.ids import new_id
 from bursar.ledger.report import Report
 from bursar.money import Money, format_usd, parse_usd, to_usd
-from bursar.paychain import Link, limits_lock
+from bursar.paychain import Link, limit_changes, limits_lock
 from bursar.policy import (
     DEFAULT_MIN_OUTPUT_TOKENS,
     DEFAULT_WAIT_S,
@@ -204,6 +204,7 @@ class Budget:
     def limit(self, limit: Money | None) -> None:
         nanousd = None if limit is None else parse_usd(limit)
         with limits_lock:
+            limit_changes.count += 1
             self._limits = self._limits._replace(nanousd=nanousd)
             self._declared.reset_limits()
             for scope, agents in self._declared.scopes():
@@ -218,6 +219,7 @@ class Budget:
         The shares of its agents follow the limits of the whole.
         """
         with limits_lock:
+            limit_changes.count += 1
             self._declared.set_limits(key, limits)
             self.store.set_limits(key, limits)
             for agent_key, agent in self._declared.agents_of(key).items():

@@ -102,7 +102,7 @@ class Payer:
         run = run or self.run
         agent = self._agent() if named is None else self._renamed(named)
         last, known = self._last
-        if last is run and (booking := known.get(agent)) is not None:
+        if last is run and (booking := known.get(agent)) is not None and booking.chain.is_newest:
             # Nearly always.
             return booking
         chain = run.chain(agent.name, self._payers(run))

@@ -160,6 +160,23 @@ def test_an_unknown_price_is_refused_with_the_line_to_add(desk: Desk) -> None:
     assert 0 == desk.sim.arrived
 
 
+@pytest.mark.parametrize("whose", ["budget", "run"])
+def test_a_limit_that_comes_later_refuses_a_model_without_a_price(desk: Desk, whose: str) -> None:
+    """What nothing limited a moment ago must have a price from now on, whoever made its calls before."""
+    budget = Budget(store=desk.store)
+    with budget.run("doc") as run:
+        client = guard(desk.openai(), agent="writer")
+        client.chat.completions.create(**ASK)
+        if whose == "budget":
+            budget.limit = "$5"
+        else:
+            run.limit = "$5"
+        with pytest.raises(UnknownPrice, match="acme-unheard-of"):
+            client.chat.completions.create(model="acme-unheard-of", messages=HI)
+
+    assert 1 == desk.sim.arrived
+
+
 def test_a_budget_of_calls_takes_a_model_without_a_price(open_desk: Open) -> None:
     """Under a budget of calls alone an unknown price is no obstacle, and its cost is unknown, not zero."""
     desk = open_desk(prices={"acme-unheard-of": {"input": 1, "output": 1}})
