@@ -20,14 +20,9 @@ def attribute(thing: Any, name: str, *, kind: type | None = None) -> Any:  # noq
         kind: The class to look at and remember, where that of *thing* was made for it alone.
     """
     own: dict[str, Any] | None = getattr(thing, "__dict__", None)
-    if own is None:
-        return getattr(thing, name, None)
-    if name in own:
+    if own is not None and name in own:
         return own[name]
-    for more in (getattr(thing, "__pydantic_extra__", None), getattr(thing, "__pydantic_private__", None)):
-        if more and name in more:
-            return more[name]
-    return getattr(thing, name, None) if _may_have(kind or type(thing), name) else None
+    return attributes(thing, (name,), kind=kind)[0]
 
 
 def attributes(thing: object, names: Iterable[str], *, kind: type | None = None) -> list[Any]:

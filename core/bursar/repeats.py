@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from typing import Final
 
 _REMEMBERED: Final = 4_096
@@ -13,7 +14,7 @@ class Repeats:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._seen: dict[str, None] = {}
+        self._seen: OrderedDict[str, None] = OrderedDict()
 
     def has_seen(self, fingerprint: str) -> bool:
         """Whether the same agent sent the same request before; remembers it."""
@@ -24,5 +25,5 @@ class Repeats:
             is_known = fingerprint in seen
             seen[fingerprint] = None
             if len(seen) > _REMEMBERED:
-                del seen[next(iter(seen))]
+                seen.popitem(last=False)
         return is_known

@@ -101,30 +101,20 @@ class Meter(OuterCall):
             StoreError: The store does not answer, and the budget fails closed.
         """
         try:
-            if (journal := self.plan.run.journal) is not None and journal.may_hold_any:
-                journal.replay_if_any()
             taken = self._reserving.at_once()
             held = taken if isinstance(taken, Held) else drive(self._reserving.first(taken))
         except (BudgetExceeded, StoreError) as error:
             held = self._instead(error)
-        self.held = held
-        if held.notices:
-            self._tell(held)
-        return held
+        return self._take(held)
 
     async def areserve(self) -> Held:
         """Do as `reserve` does, without blocking the other tasks of this thread."""
         try:
-            if (journal := self.plan.run.journal) is not None and journal.may_hold_any:
-                journal.replay_if_any()
             taken = self._reserving.at_once()
             held = taken if isinstance(taken, Held) else await adrive(self._reserving.first(taken))
         except (BudgetExceeded, StoreError) as error:
             held = self._instead(error)
-        self.held = held
-        if held.notices:
-            self._tell(held)
-        return held
+        return self._take(held)
 
     def dispatch(self) -> None:
         """
@@ -161,9 +151,7 @@ class Meter(OuterCall):
                 held = drive(steps)
             except (BudgetExceeded, StoreError) as error:
                 held = self._instead(error)
-            self.held = held
-            if held.notices:
-                self._tell(held)
+            self._take(held)
 
     async def aretry(self, *, is_billed: bool, reason: str) -> None:
         """Do as `retry` does, without blocking the other tasks of this thread."""
@@ -172,9 +160,7 @@ class Meter(OuterCall):
                 held = await adrive(steps)
             except (BudgetExceeded, StoreError) as error:
                 held = self._instead(error)
-            self.held = held
-            if held.notices:
-                self._tell(held)
+            self._take(held)
 
     def now_s(self) -> float:
         """Return the seconds that leases and durations are measured in."""
@@ -227,9 +213,8 @@ class Meter(OuterCall):
         model = held.bound.model
         if not plan.is_metered:
             return self._resolve("ok", Bill(None, "unknown", model, Usage()))
-        seen = receipt if receipt.usage is not None else self._best(receipt)
-        duration_ms = 0 if self._sent_s is None else round((time.monotonic() - self._sent_s) * 1000)
-        found = bill(seen, provider=plan.provider, model=model, duration_ms=duration_ms)
+        duration_ms = self._duration_ms()
+        found = bill(self._best(receipt), provider=plan.provider, model=model, duration_ms=duration_ms)
         if found.nanousd is None and held.bound.price is not None:
             found = bound_bill(held, found.model, found.usage)
         return self._resolve("ok", found, duration_ms=duration_ms)
@@ -337,12 +322,15 @@ class Meter(OuterCall):
             journal_for(self.plan.run.store).keep(resolution)
             raise
 
-    def _tell(self, held: Held) -> None:
-        try:
-            self._reserving.tell(held.notices)
-        except BaseException:  # The user's own function raised: nothing is sent.
-            self.release()
-            raise
+    def _take(self, held: Held) -> Held:
+        self.held = held
+        if held.notices:
+            try:
+                self._reserving.tell(held.notices)
+            except BaseException:  # The user's own function raised: nothing is sent.
+                self.release()
+                raise
+        return held
 
     def _instead(self, error: BudgetExceeded | StoreError) -> Held:
         """Return what stands for a hold that could not be had, or raise."""

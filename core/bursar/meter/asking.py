@@ -6,13 +6,18 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Final
 
+from bursar.account import UNITS, Limits
 from bursar.meter.pausing import Pause
+from bursar.money import parse_usd
 from bursar.owner import is_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from bursar.meter.pausing import Step
+    from bursar.money import Money
+    from bursar.paychain import PayChain
+    from bursar.reservation import Refusal
     from bursar.store import Store
     from bursar.waiting import Ticket
 
@@ -78,6 +83,36 @@ def close_question(store: Store, key: str, asked: Asked) -> None:
         if questions.get(key) is asked:
             del questions[key]
     asked.end()
+
+
+def has_other_limit(store: Store, refusal: Refusal) -> bool:
+    """Whether the limit that a call was refused by has been changed since."""
+    state = store.state(refusal.key)
+    # A unit without a limit is refused by an account that is latched: as if by a limit of zero.
+    return state is not None and (state.limits[refusal.unit] or 0) != refusal.limit
+
+
+def set_limit(chain: PayChain, store: Store, refusal: Refusal, limit: Money) -> None:
+    """
+    Give the account that refused the limit that the user answered with.
+
+    Raises:
+        ValueError: It is no amount, or no whole number where the unit is one of counts.
+    """
+    state = store.state(refusal.key)
+    before = state.limits if state is not None else Limits()
+    if refusal.unit == 0:
+        amount = parse_usd(limit, what="the limit that on_exceed returned")
+    elif isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0:
+        amount = limit
+    else:
+        msg = (
+            f"on_exceed returned {limit!r} as the limit of {refusal.account} in {UNITS[refusal.unit]}; "
+            "return a whole number"
+        )
+        raise ValueError(msg)
+    limits = Limits(*(amount if unit == refusal.unit else kept for unit, kept in enumerate(before)))
+    chain.budgets[refusal.key].set_account_limits(refusal.key, limits)
 
 
 _lock: Final = threading.RLock()

@@ -8,15 +8,13 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from bursar.account import UNITS, Amounts, Limits
 from bursar.bound import Bound, bound, unmetered_bound
 from bursar.errors import BudgetExceeded, UnknownPrice, UnmeteredEndpoint
 from bursar.ids import new_id
-from bursar.meter.asking import close_question, open_question
+from bursar.meter.asking import close_question, has_other_limit, open_question, set_limit
 from bursar.meter.held import Held
 from bursar.meter.pausing import Pause, Question, Step, is_asking
 from bursar.meter.refusing import exceeded_by
-from bursar.money import parse_usd
 from bursar.policy import Policy, logger
 from bursar.prices import price as known_price
 from bursar.reservation import LEASE_S, Armed, Claim, Grant, Refusal, Shrink
@@ -27,9 +25,9 @@ from bursar.waiting import Ticket
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from bursar.account import Amounts
     from bursar.entry import Subject
     from bursar.meter.plan import Plan
-    from bursar.money import Money
     from bursar.policy import OnExceed
     from bursar.reservation import Answer, Notice, Resolution
     from bursar.store import Store
@@ -61,6 +59,9 @@ class Reserving:
         Otherwise `first` finds what can be had after this answer, which is None where others must be asked before.
         """
         plan = self.plan
+        journal = plan.run.journal
+        if journal is not None and journal.may_hold_any:
+            journal.replay_if_any()
         if self.store.waiters.queues and plan.can_wait:
             return None
         model = plan.ask.model
@@ -337,7 +338,7 @@ class Reserving:
         if not is_ours:
             return self.plan.can_wait and (yield from asked.wait(self._ticket(refusal.key)))
         try:
-            if self._has_other_limit(refusal):
+            if has_other_limit(self.store, refusal):
                 # Somebody else's question was answered since the refusal: that one need not be put again.
                 return True
             self.asked += 1
@@ -351,36 +352,14 @@ class Reserving:
     def _has_room(self, refusal: Refusal, answer: Any) -> bool:  # noqa: ANN401 - what a user's function returned
         if answer is None or answer is False:
             # A function may have set budget.limit itself and returned nothing: see whether that made room.
-            return self._has_other_limit(refusal)
+            return has_other_limit(self.store, refusal)
         if answer is not True:
-            self._set_limit(refusal, answer)
+            set_limit(self.plan.chain, self.store, refusal, answer)
         return True
-
-    def _has_other_limit(self, refusal: Refusal) -> bool:
-        """Whether the limit that a call was refused by has been changed since."""
-        state = self.store.state(refusal.key)
-        # A unit without a limit is refused by an account that is latched: as if by a limit of zero.
-        return state is not None and (state.limits[refusal.unit] or 0) != refusal.limit
 
     def _ticket(self, key: str) -> Ticket:
         loop = asyncio.get_running_loop() if self.plan.is_async else None
         return Ticket(key, self.owner, None if loop is None else loop.create_future())
-
-    def _set_limit(self, refusal: Refusal, limit: Money) -> None:
-        state = self.store.state(refusal.key)
-        before = state.limits if state is not None else Limits()
-        if refusal.unit == 0:
-            amount = parse_usd(limit, what="the limit that on_exceed returned")
-        elif isinstance(limit, int) and not isinstance(limit, bool) and limit >= 0:
-            amount = limit
-        else:
-            msg = (
-                f"on_exceed returned {limit!r} as the limit of {refusal.account} in {UNITS[refusal.unit]}; "
-                "return a whole number"
-            )
-            raise ValueError(msg)
-        limits = Limits(*(amount if unit == refusal.unit else kept for unit, kept in enumerate(before)))
-        self.plan.chain.budgets[refusal.key].set_account_limits(refusal.key, limits)
 
     def on_exceed_of(self, exceeded: BudgetExceeded) -> OnExceed:
         """Return what the budget of the account that refused says about a call that does not fit."""
