@@ -134,7 +134,7 @@ class Call:
             with self._at_work():
                 self._sending()
                 result = await self.serving.client.create(self._request.messages, **arguments)
-        except BaseException as error:
+        except BaseException as error:  # Booked, and raised again: a call that was cancelled is paid, too.
             self.failed(error)
             raise
         self.answered(result)
@@ -165,7 +165,7 @@ class Call:
                     continue
                 self._texts.append(piece)
                 yield piece
-        except BaseException as error:
+        except BaseException as error:  # Booked, and raised again: a call that was cancelled is paid, too.
             self.failed(error)
             raise
         finally:

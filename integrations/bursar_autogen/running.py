@@ -74,7 +74,7 @@ async def run_team(
                     return event
                 if not isinstance(event, ModelClientStreamingChunkEvent):
                     messages.append(event)
-        except Exception as error:
+        except Exception as error:  # A refusal comes as an error of AutoGen's own; any other is raised again.
             refusal = _refusal_behind(error, run)
             if refusal is None:
                 raise

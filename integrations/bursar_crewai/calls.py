@@ -53,7 +53,7 @@ def paid(plain: Any, llm: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         try:
             with call.at_work(twin):
                 answer = plain(twin, *call.outside(args), **call.outside(kwargs))
-        except BaseException as error:
+        except BaseException as error:  # Booked, and raised again: a call that was cancelled is paid, too.
             call.failed(error)
             raise
     call.answered(answer)
@@ -73,7 +73,7 @@ async def apaid(plain: Any, llm: Any, args: tuple[Any, ...], kwargs: dict[str, A
         try:
             with call.at_work(twin):
                 answer = await plain(twin, *call.outside(args), **call.outside(kwargs))
-        except BaseException as error:
+        except BaseException as error:  # Booked, and raised again: a call that was cancelled is paid, too.
             call.failed(error)
             raise
     call.answered(answer)

@@ -90,11 +90,11 @@ def _embedded(meter: Meter | Observer, send: Any) -> Any:
     tokens = _inside.set(True), current_meter.set(meter)
     try:
         vectors = send()
-    except Exception as error:
+    except Exception as error:  # Booked by what failed, and raised again.
         is_billed, reason = failure_of(error)
         meter.fail(reason, is_billed=is_billed)
         raise
-    except BaseException as error:
+    except BaseException as error:  # Cancelled: it may be billed all the same; raised again.
         meter.abort(Receipt(), None, reason=type(error).__name__)
         raise
     finally:

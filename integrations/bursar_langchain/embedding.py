@@ -103,11 +103,11 @@ def _paid(model: Any, texts: list[str], *, is_async: bool) -> Generator[Meter | 
     token = current_meter.set(meter) if isinstance(meter, Meter) else None
     try:
         yield meter
-    except Exception as error:
+    except Exception as error:  # Booked by what failed, and raised again.
         is_billed, reason = failure_of(error)
         meter.fail(reason, is_billed=is_billed)
         raise
-    except BaseException as error:
+    except BaseException as error:  # Cancelled: it may be billed all the same; raised again.
         meter.abort(Receipt(), None, reason=type(error).__name__)
         raise
     else:
