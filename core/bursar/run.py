@@ -219,9 +219,11 @@ class Run:
 
     def note_refusal(self, refusal: BudgetExceeded) -> None:
         """Remember a refusal, for frameworks that swallow the exception; in the runs around it too."""
+        # A copy: the exception itself has a traceback, and with it all that the refused call had at hand.
+        kept = copy(refusal)
         for run in self.lineage:
             if len(run._refusals) < _REFUSALS_REMEMBERED:
-                run._refusals.append(refusal)
+                run._refusals.append(kept)
 
     @property
     def refusals(self) -> tuple[BudgetExceeded, ...]:
@@ -236,7 +238,7 @@ class Run:
             BudgetExceeded: A call was refused, even where a framework turned that into text.
         """
         if self._refusals:
-            # A copy: the first one may be on its way somewhere else, with the traceback of that.
+            # A copy again, as it is about to get a traceback.
             raise copy(self._refusals[0])
 
     def record(self, cost: Money, *, agent: str | None = None, what: str = "tool") -> Entry:

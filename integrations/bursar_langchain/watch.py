@@ -36,6 +36,16 @@ class RunWatch(BaseCallbackHandler):
     raise_error = True
     run_inline = True
 
+    @property
+    def ignore_chat_model(self) -> bool:
+        """Whether to be told nothing of chat models, for which LangChain would write every prompt out as one text."""
+        return True
+
+    @property
+    def ignore_llm(self) -> bool:
+        """Whether to be told nothing of other models."""
+        return True
+
     def on_chain_start(
         self,
         serialized: dict[str, Any],
@@ -115,6 +125,11 @@ class CallWatch(BaseCallbackHandler):
 
     raise_error = True
     run_inline = True
+
+    @property
+    def ignore_chain(self) -> bool:
+        """Whether to be told nothing of chains, which `RunWatch` follows."""
+        return True
 
     @property
     def on_chat_model_start(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -8,6 +8,7 @@ import gc
 import pickle
 import threading
 import tracemalloc
+import weakref
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -74,6 +75,29 @@ def test_only_the_agent_that_is_broke_is_refused(open_desk: Open) -> None:
     assert ["a", "unattributed"] == [refusal.agent for refusal in run.refusals]
     with pytest.raises(BudgetExceeded, match='agent "a"'):
         run.raise_if_refused()
+
+
+def test_a_refusal_keeps_nothing_of_the_call(open_desk: Open) -> None:
+    """A run remembers who was refused and why, and not what was at hand where the exception came up."""
+    desk = open_desk(talkative=True)
+
+    class Document:
+        """What a refused call was about."""
+
+    def ask() -> weakref.ref[Document]:
+        document = Document()
+        with pytest.raises(BudgetExceeded):
+            guard(desk.openai(), agent="writer").chat.completions.create(**ASK)
+        return weakref.ref(document)
+
+    with Budget(calls=0, store=desk.store).run("doc") as run:
+        about = ask()
+        with pytest.raises(BudgetExceeded):
+            run.raise_if_refused()
+        gc.collect()
+
+    assert about() is None
+    assert [("writer", None)] == [(refusal.agent, refusal.__traceback__) for refusal in run.refusals]
 
 
 def test_a_run_inside_another_pays_from_both(open_desk: Open) -> None:

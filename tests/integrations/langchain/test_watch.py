@@ -16,7 +16,7 @@ from uuid import UUID
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler, CallbackManager
+from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler, CallbackManager, manager
 from langchain_core.tracers import context
 from tests.integrations.langchain.conftest import Scripted, entries_of
 
@@ -42,6 +42,24 @@ def test_the_list_of_hooks_does_not_grow(store: MemoryStore) -> None:
             pass
 
     assert before == len(context._configure_hooks)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_no_prompt_is_written_out_for_a_handler_of_ours(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch, *, is_async: bool
+) -> None:
+    """LangChain writes a prompt out as one text for every handler that does not take it as messages: none of ours."""
+    written: list[object] = []
+    monkeypatch.setattr(manager, "get_buffer_string", lambda messages: written.append(messages) or "")
+    budget, model = Budget(5, store=store), Scripted()
+    config: Any = {"callbacks": [BudgetCallbackHandler(budget)]}
+    if is_async:
+        asyncio.run(model.ainvoke("hello", config))
+    else:
+        model.invoke("hello", config)
+
+    assert [] == written
+    assert 1 == budget.report().calls
 
 
 def test_calls_of_tasks_stay_in_their_thread(store: MemoryStore) -> None:
