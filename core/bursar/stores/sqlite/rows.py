@@ -113,7 +113,8 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
         subject.model,
         subject.operation,
         subject.fingerprint,
-        subject.is_repeat,
+        # Python's SQLite looks for an adapter for every value that is no plain int, float or text.
+        int(subject.is_repeat),
         status,
         source,
         attempt,
@@ -129,7 +130,7 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
         json.dumps(dict(usage.other)) if usage.other else "",
         duration_ms,
         overage,
-        is_late,
+        int(is_late),
         reason,
         price,
         hour_of(id_),
