@@ -12,7 +12,7 @@ from bursar.cli.options import format_option, store_option
 from bursar.cli.output import console, duration, short_moment, write_csv, write_json
 from bursar.cli.reading import all_runs, find_run, open_ledger
 from bursar.ledger.families import Families, inclusive_totals
-from bursar.ledger.wording import describe_model
+from bursar.ledger.wording import describe_model, printable
 from bursar.money import format_usd
 from bursar.store import Where
 from bursar.totals import Totals
@@ -79,17 +79,17 @@ def _run_tree(
     from rich.tree import Tree
 
     took = "not ended" if run.ended_s is None else f"took {duration(run.ended_s - run.started_s)}"
-    heading = Text(run.workflow, style="bold")
+    heading = Text(printable(run.workflow), style="bold")
     heading.append(f"  {format_usd(totals[run.id].cost_nanousd)}", style="bold green")
     heading.append(f"  {_sums(totals[run.id])}", style="not bold")
-    heading.append(f"\n{run.id}  {short_moment(run.started_s)}, {took}", style="not bold dim")
+    heading.append(f"\n{printable(run.id)}  {short_moment(run.started_s)}, {took}", style="not bold dim")
     tree = Tree(heading, guide_style="dim")
     by_agent: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in entries.get(run.id, []):
         by_agent[entry.subject.agent.path or entry.subject.agent.name].append(entry)
     for path, of_agent in by_agent.items():
         sums = Totals.sum(map(Totals.of, of_agent))
-        label = Text(path.replace("/", " > "), style="bold cyan")
+        label = Text(printable(path).replace("/", " > "), style="bold cyan")
         label.append(f"  {format_usd(sums.cost_nanousd)}", style="green not bold")
         label.append(f"  {_sums(sums)}", style="default not bold")
         _add_calls(tree.add(label), of_agent)
@@ -126,10 +126,10 @@ def _add_summary(branch: Tree, entries: Iterable[Entry]) -> None:
         count[group] += 1
         cost[group] += entry.cost_nanousd or 0
     for (model, status, reason, is_retry), number in count.most_common(_CALLS_SHOWN):
-        line = Text(f"{number:,} x {model} ")
+        line = Text(f"{number:,} x {printable(model)} ")
         line.append(status, style=_STYLES.get(status, ""))
         line.append(f" {format_usd(cost[model, status, reason, is_retry])}", style="green")
-        line.append("".join((", retries" if is_retry else "", f": {reason}" if reason else "")))
+        line.append("".join((", retries" if is_retry else "", f": {printable(reason)}" if reason else "")))
         branch.add(line)
     if len(count) > _CALLS_SHOWN:
         branch.add(Text(f"and {len(count) - _CALLS_SHOWN:,} more kinds", style="dim"))
@@ -140,7 +140,7 @@ def _call(attempts: Sequence[Entry]) -> Text:
 
     first = attempts[0]
     costs = [entry.cost_nanousd or 0 for entry in attempts]
-    line = Text(f"{first.subject.operation} {first.subject.model}")
+    line = Text(printable(f"{first.subject.operation} {first.subject.model}"))
     line.append(f"  {format_usd(sum(costs))}", style="green")
     line.append(f"  {len(attempts)} attempts")
     return line
@@ -151,8 +151,8 @@ def _attempt(entry: Entry, *, is_call: bool) -> Text:
 
     line = Text("" if is_call else f"{entry.attempt}. ")
     if is_call:
-        line.append(f"{entry.subject.operation} ")
-    line.append(describe_model(entry))
+        line.append(f"{printable(entry.subject.operation)} ")
+    line.append(printable(describe_model(entry)))
     line.append(f"  {entry.status}", style=_STYLES.get(entry.status, ""))
     if entry.is_sent:
         line.append(
@@ -164,12 +164,12 @@ def _attempt(entry: Entry, *, is_call: bool) -> Text:
         )
         line.append(f"  {duration(entry.duration_ms / 1000)}")
         if entry.price:
-            line.append(f"  by {entry.price}", style="dim")
+            line.append(f"  by {printable(entry.price)}", style="dim")
     marks = [
         *(["same request again"] if entry.subject.is_repeat else []),
         *(["after its lease ran out"] if entry.is_late else []),
         *([f"{format_usd(entry.overage_nanousd)} over its reservation"] if entry.overage_nanousd else []),
-        *([entry.reason] if entry.reason else []),
+        *([printable(entry.reason)] if entry.reason else []),
     ]
     line.append("".join(f"  {mark}" for mark in marks), style="magenta" if entry.is_retry else "dim")
     return line

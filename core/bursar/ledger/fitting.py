@@ -10,6 +10,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from bursar.ledger.wording import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -56,6 +58,9 @@ class FittingTable:
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
     footer: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", [[printable(cell) for cell in row] for row in self.rows])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         widths = [self._width(index) for index in range(len(self.columns))]

@@ -9,6 +9,18 @@ if TYPE_CHECKING:
     from bursar.entry import Entry
 
 _SNAPSHOT: Final = re.compile(r"[-@:]?(?:\d[\d-]*|latest)")
+_JOINS_EMOJI: Final = "\u200d"
+
+
+def printable(text: str) -> str:
+    """
+    Return *text* on one line, with the codes of whatever a terminal would obey in place of it.
+
+    Agents are named by frameworks, and models by whoever answered: either may be anything.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == _JOINS_EMOJI else ascii(c)[1:-1] for c in text)
 
 
 def is_other_model(entry: Entry) -> bool:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import pytest
 from click.testing import Result
 
 from bursar.cli.output import duration
@@ -64,6 +65,18 @@ class TestRuns:
         document = json.loads(bursar("runs", "-w", "w", "--since", "2026-09-22", "--format", "json").stdout)
 
         assert ["new"] == [run["run"] for run in document["runs"]]
+
+    @pytest.mark.parametrize("by", ["agent", "workflow", "model", "run", ""])
+    def test_a_name_cannot_command_a_terminal(self, book: Book, bursar: Bursar, by: str) -> None:
+        """Whatever a framework or a provider calls something, a table shows it on one line."""
+        name = "a\x1b[2Jb\nc\u202ed"
+        book.run("outer", name)
+        book.call("outer", name, 10, agent=name, served=name, status="error", reason=name, price=name)
+
+        for arguments in (("report", "--by", by) if by else ("run", "outer"), ("runs",)):
+            shown = bursar(*arguments, columns=250).stdout
+            assert r"a\x1b[2Jb\nc\u202ed" in shown
+            assert not {"\x1b", "\u202e"} & set(shown)
 
     def test_no_runs_is_no_failure(self, bursar: Bursar) -> None:
         """An empty list says so."""
