@@ -70,7 +70,9 @@ def describe_notice(notice: Notice) -> str:
 
 def format_amount(amount: int, unit: int) -> str:
     """Return an amount with its unit, for people."""
-    return format_usd(amount) if unit == 0 else f"{amount:,} {UNITS[unit]}"
+    if unit == 0:
+        return format_usd(amount)
+    return f"{amount:,} {UNITS[unit].removesuffix('s') if amount == 1 else UNITS[unit]}"
 
 
 def parse_thresholds(value: float | Sequence[float] | None, *, what: str) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from bursar.account import Limits
 from bursar.allotment import Share, parse_share
 from bursar.money import format_usd, parse_usd
 from bursar.store import Store
+from bursar.stores.opening import check_store_url
 
 if TYPE_CHECKING:
     from bursar.policy import OnExceed
@@ -120,7 +121,10 @@ def parse_store(store: object) -> Store | str | None:
 
     Raises:
         TypeError: It is neither a URL nor a store.
+        ValueError: It is a URL of no store that there is.
     """
+    if store and isinstance(store, str):
+        check_store_url(store)
     if store is None or isinstance(store, str | Store):
         return store
     msg = f'store must be a URL such as "sqlite:///ledger.db", or an open store, not {type(store).__name__}'
@@ -192,7 +196,8 @@ def _parse_count(value: object, what: str) -> int | None:
 def _check_sum(allotments: Mapping[str, Share | int], shares: Mapping[str, Share], limits: Limits) -> None:
     whole = sum(shares.values(), Fraction(0))
     if whole > 1:
-        msg = f"the shares of agents= add up to {float(whole):.4%}, above 100%; lower them or pass oversubscribe=True"
+        percent = f"{float(whole) * 100:.6g}%"
+        msg = f"the shares of agents= add up to {percent}, above 100%; lower them or pass oversubscribe=True"
         raise ValueError(msg)
     amounts = sum(amount for amount in allotments.values() if isinstance(amount, int))
     if limits.nanousd is not None and amounts + limits.nanousd * whole > limits.nanousd:

@@ -217,10 +217,17 @@ class Payer:
                 if self.budget is not None:
                     self._own = self.budget.standing_run(self._own)
             if around is None:
-                self._own.open(store=self._store)
+                self._own.open(store=self._named_store())
             else:
                 self._own.bind(around.store)
             return self._own
+
+    def _named_store(self) -> Store | None:
+        """Return the store that was named for this client, or for one that it was made from."""
+        if self._store is not None or self._outer is None:
+            return self._store
+        budget = self._outer.budget
+        return budget.store if budget is not None and budget.has_own_store else self._outer._named_store()
 
     def __repr__(self) -> str:
         return f"Payer(agent={self.agent!r}, budget={self.budget!r})"

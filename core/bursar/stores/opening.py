@@ -40,6 +40,16 @@ def open_store(url: str | None = None) -> Store:
     return _stores.open(url)
 
 
+def check_store_url(url: str) -> None:
+    """
+    Check that *url* names a store that there is, and open nothing.
+
+    Raises:
+        ValueError: It does not.
+    """
+    _stores.named(url)
+
+
 def register_store(scheme: str, named: Callable[[str], tuple[str, Callable[[], Store]]]) -> None:
     """
     Let `open_store` open URLs of one more *scheme*.
@@ -67,12 +77,14 @@ class _Stores:
         url = url or os.environ.get(_ENVIRONMENT)
         if not url:
             return self._default()
+        return self._once(*self.named(url))
+
+    def named(self, url: str) -> tuple[str, Callable[[], Store]]:
         scheme, colon, _ = url.partition(":")
         named = self._schemes.get(scheme) if colon else None
         if named is None:
             raise ValueError(_no_such_store(url, scheme if colon else ""))
-        name, opened = named(url)
-        return self._once(name, opened)
+        return named(url)
 
     def before_fork(self) -> None:
         self._lock.acquire()

@@ -74,6 +74,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"limit": 1, "min_output_tokens": 0},
         "min_output_tokens must be a whole number from 1 up",
     ),
+    "store": ({"limit": 1, "store": "mysql://host/db"}, "is not the URL of a store; write"),
+    "store without a file": ({"limit": 1, "store": "sqlite:///"}, "names no file"),
     "name": ({"limit": 1, "name": ""}, "a budget's name must be a text that is not empty"),
     "share above": (
         {"limit": 1, "agents": {"a": "120%"}},
@@ -83,7 +85,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "share of words": ({"limit": 1, "agents": {"a": "half%"}}, "'half%'"),
     "shares together": (
         {"limit": 1, "agents": {"a": "60%", "b": "50%"}},
-        "add up to 110.*oversubscribe=True",
+        "add up to 110%, .*oversubscribe=True",
     ),
     "amounts together": (
         {"limit": 1, "agents": {"a": "$0.90", "b": "20%"}},

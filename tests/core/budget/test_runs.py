@@ -77,6 +77,31 @@ def test_only_the_agent_that_is_broke_is_refused(open_desk: Open) -> None:
         run.raise_if_refused()
 
 
+def test_a_refusal_speaks_of_one_call_as_one(open_desk: Open) -> None:
+    """Figures in words are written as people write them."""
+    desk = open_desk(talkative=True)
+    client = guard(desk.openai(), Budget(calls=1, store=desk.store, warn_at=None), label="writer")
+    client.chat.completions.create(**ASK)
+
+    with pytest.raises(
+        BudgetExceeded, match=r'^agent "writer" may spend 1 call and has 0 calls left \(1 call spent'
+    ):
+        client.chat.completions.create(**ASK)
+
+
+@pytest.mark.parametrize("how", ["argument", "budget"])
+def test_a_guard_around_a_guard_is_kept_in_its_store(open_desk: Open, how: str) -> None:
+    """Who names a store for the inner client alone means both."""
+    desk = open_desk(talkative=True)
+    budget = Budget(1, store=desk.store) if how == "budget" else 1
+    inner = guard(desk.openai(), budget, label="inner", store=desk.store if how == "argument" else None)
+    outer = guard(guard(inner, label="middle"), budget="$0.50", label="outer")
+    outer.chat.completions.create(**ASK)
+
+    assert {"outer": CALL} == outer.bursar.report().by_agent
+    assert CALL == inner.bursar.spent == outer.bursar.spent
+
+
 def test_a_refusal_keeps_nothing_of_the_call(open_desk: Open) -> None:
     """A run remembers who was refused and why, and not what was at hand where the exception came up."""
     desk = open_desk(talkative=True)
