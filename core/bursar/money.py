@@ -21,9 +21,10 @@ Money = Decimal | int | float | str
 _AMOUNT = re.compile(r"\$?\s*(?P<digits>\d[\d,_]*(?:\.\d*)?|\.\d+)")
 _KINDS: Final[tuple[type, ...]] = (int, float, str, Decimal)
 _MOST_USD: Final = Decimal(9_000_000_000)
+_BUDGET: Final = "a budget"
 
 
-def parse_usd(amount: Money, *, what: str = "a budget") -> int:
+def parse_usd(amount: Money, *, what: str = _BUDGET) -> int:
     """
     Return *amount* dollars in nano-dollars, rounded down.
 
@@ -76,7 +77,8 @@ def _decimal(amount: Money, what: str) -> Decimal:
         msg = f'{what} of {amount!r} is not an amount of dollars; write 5, Decimal("0.50") or "$5.00"'
         raise ValueError(msg) from None
     if not usd.is_finite():
-        msg = f"{what} must be finite, not {amount!r}; leave the limit out for no limit"
+        remedy = "; leave the limit out for no limit" if what == _BUDGET else ""
+        msg = f"{what} must be finite, not {amount!r}{remedy}"
         raise ValueError(msg)
     if usd < 0:
         msg = f"{what} must not be negative, got {amount!r}"
