@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
@@ -213,7 +214,10 @@ def _succeeded(base: Price | Timeline | None, overrides: tuple[Price, ...]) -> T
 
 def _unknown(provider: str | None, model: str, at: datetime | None) -> UnknownPrice:
     day = (datetime.now(UTC) if at is None else as_utc(at)).date()
-    name = f'"{model}"'
+    if not model:
+        return UnknownPrice("no price is known for a call that names no model; name one in the request")
+    # As it is written in code, for the line to be copied.
+    name = json.dumps(model, ensure_ascii=False)
     seller = "any provider" if provider is None else f'provider "{canonical_provider(provider)}"'
     line = f'bursar.prices.add({name}, input="$0.20", output="$0.60", per=1_000_000)'
     if provider is not None and canonical_provider(provider) == "cohere" and "rerank" in model:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from bursar.simulator.billing import Bill, PriceBook
+from bursar.simulator.faults import Fault
 from bursar.simulator.generation import Habits
 from bursar.simulator.http_server import HttpServer
 from bursar.simulator.provider import Provider, Settings
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from bursar.money import Money
-    from bursar.simulator.faults import Fault
     from bursar.simulator.records import RequestRecord
 
 
@@ -230,7 +230,16 @@ class Simulator:
         self._provider.script.add(rule)
 
     def fail_next(self, *faults: Fault | None) -> None:
-        """Queue *faults* for the next requests, one each; `None` lets one pass."""
+        """
+        Queue *faults* for the next requests, one each; `None` lets one pass.
+
+        Raises:
+            TypeError: One of them is no `Fault`.
+        """
+        for fault in faults:
+            if fault is not None and not isinstance(fault, Fault):  # pyright: ignore[reportUnnecessaryIsInstance]
+                msg = f"fail_next() takes faults such as Fault.status(500), not {fault!r}"
+                raise TypeError(msg)
         self._provider.add_faults(faults)
 
     def transport(self, library: Library | None = None) -> Any:  # noqa: ANN401 - the library's own BaseTransport

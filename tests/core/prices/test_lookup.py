@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -98,6 +100,18 @@ def test_unknown_price_says_what_to_add() -> None:
         'or say bursar.prices.free("acme-7b") if it costs nothing'
     ) == str(caught.value)
     assert isinstance(caught.value, BursarError)
+
+
+def test_the_line_to_add_can_be_copied() -> None:
+    """Whatever is in a name, the line is code; and no name at all is said to be that."""
+    with pytest.raises(UnknownPrice) as caught:
+        prices.price("acme", 'a"b\\c\x1b')
+    line = re.search(r"bursar\.prices\.free\((.*?)\) if", str(caught.value))
+
+    assert line is not None
+    assert 'a"b\\c\x1b' == ast.literal_eval(line[1])
+    with pytest.raises(UnknownPrice, match="names no model"):
+        prices.price("acme", "")
 
 
 @pytest.mark.parametrize(

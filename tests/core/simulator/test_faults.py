@@ -83,6 +83,13 @@ def test_none_lets_a_request_pass(start: Start) -> None:
     assert stage.sim.bill.calls == 2
 
 
+def test_what_is_no_fault_is_refused_where_it_is_written(start: Start) -> None:
+    """A status alone is no fault."""
+    status: Any = 500
+    with pytest.raises(TypeError, match=r"such as Fault.status\(500\), not 500"):
+        start().sim.fail_next(status)
+
+
 def test_failed_request_does_not_advance_the_script(start: Start) -> None:
     """A queued status comes before the model; a scripted one is a step of the script."""
     scripted = [Answer(fault=Fault.status(500)), Answer(text="second")]

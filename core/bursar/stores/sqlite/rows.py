@@ -114,7 +114,7 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
         subject.operation,
         subject.fingerprint,
         # Python's SQLite looks for an adapter for every value that is no plain int, float or text.
-        int(subject.is_repeat),
+        1 if subject.is_repeat else 0,
         status,
         source,
         attempt,
@@ -130,7 +130,7 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
         json.dumps(dict(usage.other)) if usage.other else "",
         duration_ms,
         overage,
-        int(is_late),
+        1 if is_late else 0,
         reason,
         price,
         hour_of(id_),
