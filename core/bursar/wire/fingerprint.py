@@ -40,7 +40,7 @@ def fingerprint(agent: str, body: Json, key: bytes) -> str:
 
         key: A secret of 16 to 64 bytes.
     """
-    pieces: list[object] = [agent]
+    pieces: list[str | int] = [agent]
     _gather_object(body, pieces)
     # Python keeps the hash of a text beside it, so that of a conversation only what is new is read.
     seen = hash(tuple(pieces)).to_bytes(_HASH_BYTES, "big", signed=True)
@@ -54,7 +54,7 @@ def _keyed(key: bytes) -> blake2b:
     return blake2b(key=key, digest_size=_DIGEST_BYTES)
 
 
-def _gather(node: object, pieces: list[object]) -> None:
+def _gather(node: object, pieces: list[str | int]) -> None:
     if isinstance(node, str):
         pieces.append(node if len(node) <= _WHOLE_MOST else _sample(node))
     elif is_mapping(node):
@@ -69,15 +69,15 @@ def _gather(node: object, pieces: list[object]) -> None:
 # alone, because this is done for every part of every request.
 
 
-def _gather_object(node: Json, pieces: list[object]) -> None:
+def _gather_object(node: Json, pieces: list[str | int]) -> None:
     pieces += ("\0{", len(node))
     for key in sorted(node):
         value = node[key]
         if type(value) is str and len(value) <= _WHOLE_MOST:
             pieces += (key, value)
         elif type(value) in _SCALARS:
-            # With its type: 1, 1.0 and True are equal to Python, and not to a provider.
-            pieces += (key, "\0=", type(value), value)
+            # Not the number itself: to Python 1, 1.0 and True are equal, and -1 hashes as -2.
+            pieces += (key, f"\0={value!r}")
         elif type(value) is list:
             pieces.append(key)
             _gather_array(value, pieces)  # pyright: ignore[reportUnknownArgumentType]
@@ -86,7 +86,7 @@ def _gather_object(node: Json, pieces: list[object]) -> None:
             _gather(value, pieces)
 
 
-def _gather_array(node: Sequence[object], pieces: list[object]) -> None:
+def _gather_array(node: Sequence[object], pieces: list[str | int]) -> None:
     pieces += ("\0[", len(node))
     for item in node:
         if type(item) is dict:

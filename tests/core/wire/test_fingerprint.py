@@ -55,6 +55,13 @@ def test_structure_does_not_run_together() -> None:
     assert len(bodies) == len({of(body) for body in bodies})
 
 
+def test_numbers_that_python_takes_for_the_same_are_told_apart() -> None:
+    """To Python 1, 1.0 and True are equal, and the hashes of -1 and -2 are."""
+    numbers = [1, 1.0, True, 0, False, -1, -2, -1.0, -2.0, 2**61 - 1]
+
+    assert len(numbers) == len({of({"presence_penalty": number}) for number in numbers})
+
+
 def test_long_texts_are_told_apart_by_size_ends_and_slices() -> None:
     """A long text is sampled: its length, its ends and slices between still tell it from most others."""
     text = "x" * 200_000
