@@ -167,7 +167,7 @@ def _offered(call: ModelCall) -> Generator[None]:
     token = OFFERED.set(call)
     try:
         yield
-    except BaseException as error:
+    except BaseException as error:  # Booked, and raised again: a call that was cancelled is paid, too.
         if not call.is_taken:
             call.release()
         else:

@@ -110,7 +110,7 @@ def _hold(call: ModelCall | None, run_id: UUID) -> None:
         return
     try:
         call.meter.reserve()
-    except BaseException:
+    except BaseException:  # Refused, or cancelled while it waited: nothing is sent; raised again.
         call.refused()
         raise
     CALLS.add(run_id, call)
@@ -123,7 +123,7 @@ async def _ahold(call: ModelCall | None, run_id: UUID) -> None:
     call.follow_task()
     try:
         await call.meter.areserve()
-    except BaseException:
+    except BaseException:  # Refused, or cancelled while it waited: nothing is sent; raised again.
         call.refused()
         raise
     CALLS.add(run_id, call)

@@ -53,7 +53,7 @@ def _embedded(model: Any, send: Callable[[], Any], texts: list[str]) -> Any:
         with call.at_work():
             call.sending()
             vectors = send()
-    except BaseException as error:
+    except BaseException as error:  # Booked, and raised again: a call that was cancelled is paid, too.
         call.failed(error)
         raise
     call.answered(None)
@@ -69,7 +69,7 @@ async def _aembedded(model: Any, send: Callable[[], Any], texts: list[str]) -> A
         with call.at_work():
             call.sending()
             vectors = await send()
-    except BaseException as error:
+    except BaseException as error:  # Booked, and raised again: a call that was cancelled is paid, too.
         call.failed(error)
         raise
     call.answered(None)

@@ -94,7 +94,7 @@ def _whole(model: Any, name: str, prompt: Any, args: Any, kwargs: Any) -> Any:
         with call.at_work():
             call.sending()
             answer = send(prompt, *args)
-    except BaseException as error:
+    except BaseException as error:  # Booked, and raised again: a call that was cancelled is paid, too.
         call.failed(error)
         raise
     call.answered(answer)
@@ -112,7 +112,7 @@ async def _awhole(model: Any, name: str, prompt: Any, args: Any, kwargs: Any) ->
         with call.at_work():
             call.sending()
             answer = await send(prompt, *args)
-    except BaseException as error:
+    except BaseException as error:  # Booked, and raised again: a call that was cancelled is paid, too.
         call.failed(error)
         raise
     call.answered(answer)
@@ -130,7 +130,7 @@ def _streamed(model: Any, name: str, prompt: Any, args: Any, kwargs: Any) -> Any
         with call.at_work():
             call.sending()
             parts = iter(send(prompt, *args))
-    except BaseException as error:
+    except BaseException as error:  # Booked, and raised again: a call that was cancelled is paid, too.
         call.failed(error)
         raise
     return PaidStream(call, parts)
@@ -147,7 +147,7 @@ async def _astreamed(model: Any, name: str, prompt: Any, args: Any, kwargs: Any)
         with call.at_work():
             call.sending()
             parts = aiter(await send(prompt, *args))
-    except BaseException as error:
+    except BaseException as error:  # Booked, and raised again: a call that was cancelled is paid, too.
         call.failed(error)
         raise
     return PaidAsyncStream(call, parts)

@@ -39,7 +39,7 @@ class PaidStream(Generator[Any, Any, None]):
             self._is_over = True
             call.ended()
             raise
-        except BaseException as error:
+        except BaseException as error:  # Booked, and raised again: a stream that was left is paid, too.
             self._is_over = True
             call.failed(error)
             raise
@@ -55,7 +55,7 @@ class PaidStream(Generator[Any, Any, None]):
         try:
             with self._call.at_work():
                 part = self._parts.throw(error)
-        except BaseException as raised:
+        except BaseException as raised:  # The model's generator ended with it; raised again.
             self._is_over = True
             if not isinstance(raised, StopIteration):
                 self._call.failed(raised)
@@ -108,7 +108,7 @@ class PaidAsyncStream(AsyncGenerator[Any, Any]):
             self._is_over = True
             call.ended()
             raise
-        except BaseException as error:
+        except BaseException as error:  # Booked, and raised again: a stream that was left is paid, too.
             self._is_over = True
             call.failed(error)
             raise
@@ -124,7 +124,7 @@ class PaidAsyncStream(AsyncGenerator[Any, Any]):
         try:
             with self._call.at_work():
                 part = await self._parts.athrow(error)
-        except BaseException as raised:
+        except BaseException as raised:  # The model's generator ended with it; raised again.
             self._is_over = True
             if not isinstance(raised, StopAsyncIteration):
                 self._call.failed(raised)

@@ -40,7 +40,7 @@ def _at_once(number: int, does: Callable[[int], None]) -> None:
         barrier.wait()
         try:
             does(which)
-        except BaseException as failure:
+        except BaseException as failure:  # Whatever it is, the test shall fail by it; raised again.
             failures.append(failure)
             raise
 
