@@ -77,12 +77,20 @@ class SQLiteStore:
         # What this process holds, so that its own settles need not read it back; the file has it, whoever asks.
         self._held: dict[str, tuple[ChainRows, Amounts]] = {}
         self._unfolded = 0
+        accounts, held = self._accounts, self._held
+
+        def forget() -> None:
+            # What stands at this path now may be another file.  This refers to no store: one that is dropped is gone
+            # at once, and its file closed.
+            accounts.forget()
+            held.clear()
+
         self._connection = Connection(
             path,
             lock_timeout_s=lock_timeout_s,
             is_durable=is_durable,
-            on_open=self._forget,
-            on_rollback=self._accounts.forget_opened,
+            on_open=forget,
+            on_rollback=accounts.forget_opened,
         )
 
     def declare(self, account: Account) -> None:
@@ -208,22 +216,17 @@ class SQLiteStore:
         """Close the file; a later call opens it again."""
         self._connection.close()
 
-    def _forget(self) -> None:
-        # What stands at this path now may be another file.
-        self._accounts.forget()
-        self._held.clear()
-
     def _reserve_quickly(self, cursor: sqlite3.Cursor, claim: Claim) -> Grant:
         """Hold where nothing is in the way, not even a threshold: two statements, and nothing is read."""
         id_, accounts, amounts, owner, lease_s, _, is_dispatched, _, _, about = claim
         rows = self._accounts.rows(cursor, accounts)
-        fitting = cursor.execute(rows.statements.hold_quickly, (*amounts, *rows.ids)).rowcount
+        fitting = cursor.execute(rows.statements.hold_quickly, (*amounts, *rows.ids, *amounts)).rowcount
         if fitting != len(rows.ids):
             raise _InTheWay
         ends = (None, owner, self.now() + lease_s, *reservations.whose(about))
         row = (id_, int(is_dispatched), rows.text, *amounts, *ends)
         try:
-            is_new = cursor.execute(INSERT, row).rowcount == 1
+            is_new = cursor.execute(INSERT, (*row, id_)).rowcount == 1
         except sqlite3.IntegrityError:
             is_new = False
         if not is_new:
@@ -247,7 +250,8 @@ class SQLiteStore:
             answer = answer._replace(notices=take_notices(chain))
             lease_end_s, whose = self.now() + claim.lease_s, reservations.whose(claim.about)
             ends = (answer.output_limit, claim.owner, lease_end_s, *whose)
-            cursor.execute(INSERT, (claim.id, int(claim.is_dispatched), rows.text, *answer.amounts, *ends))
+            row = (claim.id, int(claim.is_dispatched), rows.text, *answer.amounts, *ends)
+            cursor.execute(INSERT, (*row, claim.id))
         accounts.save(cursor, rows.ids, chain)
         return answer, freed
 

@@ -25,7 +25,11 @@ _FIND: Final = f"SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE key = ?"
 
 
 class Statements(NamedTuple):
-    """The statements for a chain of one length; SQLite prepares each once."""
+    """
+    The statements for a chain of one length; SQLite prepares each once.
+
+    No parameter is numbered, though some are given twice: of `?1`, Python 3.12 warns.
+    """
 
     hold_quickly: str
     force: str
@@ -157,12 +161,9 @@ def _statements(length: int) -> Statements:
     add = ", ".join(f"committed_{unit} = committed_{unit} + ?" for unit in units)
     spend = ", ".join(f"spent_{unit} = spent_{unit} + ?" for unit in units)
     presume = ", ".join(f"presumed_{unit} = presumed_{unit} + ?" for unit in units)
-    # Numbered, because each amount stands twice: added, and held against what the account can still take.
-    numbered = ", ".join(f"committed_{unit} = committed_{unit} + ?{at}" for at, unit in enumerate(units, 1))
-    room = " AND ".join(f"committed_{unit} + ?{at} <= quick_{unit}" for at, unit in enumerate(units, 1))
-    ids = ", ".join(f"?{at}" for at in range(len(units) + 1, len(units) + 1 + length))
+    room = " AND ".join(f"committed_{unit} + ? <= quick_{unit}" for unit in units)
     return Statements(
-        hold_quickly=f"UPDATE accounts SET {numbered} WHERE id IN ({ids}) AND {room}",
+        hold_quickly=f"UPDATE accounts SET {add} WHERE id IN ({marks}) AND {room}",
         force=f"UPDATE accounts SET {add} WHERE id IN ({marks})",
         resolve=f"UPDATE accounts SET {add}, {spend} WHERE id IN ({marks})",
         presume=f"UPDATE accounts SET {presume} WHERE id IN ({marks})",

@@ -38,6 +38,8 @@ class Connection:
     Threads take turns by a lock of ours, in the order the interpreter hands it out; processes by SQLite's file lock,
     for which we retry ourselves with jitter: its own busy handler starves whoever sleeps longest.
 
+    The file is closed when nobody refers to this any more.
+
     Args:
         path: The file; made with mode 0600 if it is not there.
 
@@ -52,6 +54,9 @@ class Connection:
     Raises:
         StoreError: The file cannot be opened, is not a ledger, or is locked for longer than *lock_timeout_s*.
     """
+
+    # One cursor for all transactions: a new one for each statement costs more than some statements.
+    _cursor: sqlite3.Cursor | None = None
 
     def __init__(
         self,
@@ -71,8 +76,6 @@ class Connection:
         self._lock = threading.RLock()
         self._is_inside = False
         self._is_held_for_fork = False
-        # One cursor for all transactions: a new one for each statement costs more than some statements.
-        self._cursor: sqlite3.Cursor | None = None
         with self._lock:
             self._opened()
         hold_through_forks(self)
@@ -133,6 +136,10 @@ class Connection:
         """Close the file; a later call opens it again."""
         with self._lock:
             self._drop()
+
+    def __del__(self) -> None:
+        # Since Python 3.13, SQLite's own connections complain when they are left to this.
+        self._drop()
 
     def before_fork(self) -> None:
         """

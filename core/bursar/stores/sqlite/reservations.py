@@ -28,13 +28,13 @@ _COLUMNS: Final = ", ".join(ENTRY_COLUMNS)
 _MARKS: Final = ", ".join("?" * len(ENTRY_COLUMNS))
 _HELD: Final = "accounts, nanousd, tokens, calls, attempts, state"
 
-# The row of a reservation is gone from here once it is folded, and still no other may be made under its id.
+# The row of a reservation is gone from here once it is folded, and still no other may be made under its id, which
+# stands once more at the end.
 INSERT: Final = (
     "INSERT INTO reservations "
     "(id, state, accounts, nanousd, tokens, calls, attempts, output_limit, owner, lease_end_s, "
     "run_id, workflow, agent) "
-    "SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13 "
-    "WHERE NOT EXISTS (SELECT 1 FROM entries WHERE id = ?1)"
+    f"SELECT {', '.join('?' * 13)} WHERE NOT EXISTS (SELECT 1 FROM entries WHERE id = ?)"
 )
 _SETTLE_ANY: Final = (
     f"UPDATE reservations SET state = {RESOLVED}, {', '.join(f'{column} = ?' for column in ENTRY_COLUMNS)} "
@@ -108,8 +108,8 @@ def find_entry(cursor: sqlite3.Cursor, entry_id: str) -> Entry | None:
 
 def is_known(cursor: sqlite3.Cursor, reservation_id: str) -> bool:
     """Whether a reservation was ever made under this id."""
-    statement = "SELECT 1 FROM reservations WHERE id = ?1 UNION ALL SELECT 1 FROM entries WHERE id = ?1"
-    return cursor.execute(statement, (reservation_id,)).fetchone() is not None
+    statement = "SELECT 1 FROM reservations WHERE id = ? UNION ALL SELECT 1 FROM entries WHERE id = ?"
+    return cursor.execute(statement, (reservation_id, reservation_id)).fetchone() is not None
 
 
 def held_by(cursor: sqlite3.Cursor, owner: str) -> list[Held]:
