@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from bursar.account import Account, Limits
+from bursar.dropped import dropped
 from bursar.entry import Agent, Entry, RunRecord, Subject
 from bursar.errors import BudgetExceeded, StoreError
 from bursar.ids import new_id
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from types import TracebackType
 
+    from bursar.account import Account, AccountState
     from bursar.budget import Budget
     from bursar.policy import Policy
     from bursar.store import Store
@@ -159,11 +160,6 @@ class Run:
             raise RuntimeError(msg)
         return self._store
 
-    @property
-    def has_store(self) -> bool:
-        """Whether it was used yet."""
-        return self._store is not None
-
     def is_kept_in(self, store: Store) -> bool:
         """Whether its accounts are in *store*, for certain."""
         return self._store is store
@@ -273,11 +269,9 @@ class Run:
     @property
     def limit(self) -> Decimal | None:
         """Its limit in dollars; set it to raise or lower it for this run, or this window of its budget, alone."""
-        account = self._own_account()
-        limits = account.limits if account is not None else Limits()
-        if account is not None and (state := self.store.state(account.key)) is not None:
-            limits = state.limits
-        return None if limits.nanousd is None else to_usd(limits.nanousd)
+        known = self._state() or self._own_account()
+        nanousd = None if known is None else known.limits.nanousd
+        return None if nanousd is None else to_usd(nanousd)
 
     @limit.setter
     def limit(self, limit: Money | None) -> None:
@@ -296,25 +290,22 @@ class Run:
     @property
     def spent_nanousd(self) -> int:
         """Nano-dollars spent, presumed spending included, by this run and the runs inside it."""
-        account = self._own_account()
-        if account is None or self.budget is None or self.budget.per != "run":
+        state = self._state()
+        if self.budget is None or self.budget.per != "run":
             rows = self.store.totals(None, Where(run_ids=tuple(self.family)))
             return sum(totals.cost_nanousd for _, totals in rows)
-        state = self.store.state(account.key)
         return 0 if state is None else state.spent.nanousd + state.presumed.nanousd
 
     @property
     def reserved(self) -> Decimal:
         """Dollars held for calls in flight."""
-        account = self._own_account()
-        state = None if account is None else self.store.state(account.key)
+        state = self._state()
         return to_usd(0 if state is None else state.reserved.nanousd)
 
     @property
     def remaining(self) -> Decimal | None:
         """Dollars left for new calls of this run; None without a limit."""
-        account = self._own_account()
-        state = None if account is None else self.store.state(account.key)
+        state = self._state()
         if state is None:
             return self.limit
         if state.limits.nanousd is None:
@@ -329,7 +320,14 @@ class Run:
 
     def report(self) -> Report:
         """Return what this run and the runs inside it have cost."""
+        dropped.do_all()
         return Report.of(self.store, Where(run_ids=tuple(self.family)))
+
+    def _state(self) -> AccountState | None:
+        """Return its own account as it is now, answers that were dropped included."""
+        dropped.do_all()
+        account = self._own_account()
+        return None if account is None else self.store.state(account.key)
 
     def _own_account(self) -> Account | None:
         """Return the account of this run as a whole: the last of its own budget's."""

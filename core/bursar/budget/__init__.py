@@ -22,6 +22,7 @@ from bursar.budget.arguments import (
 )
 from bursar.budget.declared import Declared, Scope
 from bursar.budget.misnamed import Misnamed
+from bursar.dropped import dropped
 from bursar.errors import UnknownAgent
 from bursar.ids import new_id
 from bursar.ledger.report import Report
@@ -229,11 +230,13 @@ class Budget:
     @property
     def spent(self) -> Decimal:
         """Dollars spent, presumed spending included: in all its runs of this process, or in the current window."""
+        dropped.do_all()
         return to_usd(self._declared.spent_nanousd(self.store, self.store.now()))
 
     @property
     def remaining(self) -> Decimal | None:
         """Dollars left in its newest run or in the current window; None without a limit."""
+        dropped.do_all()
         key = self._declared.newest(self.store.now())
         state = None if key is None else self.store.state(key)
         if state is None or state.limits.nanousd is None:
@@ -252,6 +255,7 @@ class Budget:
 
     def report(self) -> Report:
         """Return what its newest runs of this process have cost, 10,000 at most."""
+        dropped.do_all()
         return Report.of(self.store, Where(run_ids=self._declared.run_ids()))
 
     def agent_limits(self, agent: str, whole: Limits | None = None) -> Limits:

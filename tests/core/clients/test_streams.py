@@ -18,8 +18,14 @@ import anthropic
 import openai
 import pytest
 
+from bursar import Budget, guard
+from bursar.dropped import dropped
 from bursar.entry import Entry
+from bursar.money import to_usd
+from bursar.run import Run
 from bursar.simulator import Answer, Fault, Rule
+from bursar.store import Where
+from bursar.stores.memory import MemoryStore
 
 from .conftest import CHAT, MESSAGE, Stage, Start, http_library
 
@@ -183,6 +189,34 @@ class TestLeft:
 
         assert settled(guarded) > 0
         assert stage.sim.wait_idle(5)
+
+    @pytest.mark.parametrize(
+        "figure",
+        [
+            lambda run: run.spent,
+            lambda run: Decimal("0.01") - run.remaining,
+            lambda run: run.report().total,
+            lambda run: run.budget.spent,
+            lambda run: Decimal("0.01") - run.budget.remaining,
+            lambda run: run.budget.report().total,
+        ],
+        ids=["spent", "remaining", "report", "budget spent", "budget remaining", "budget report"],
+    )
+    def test_every_figure_counts_what_was_just_dropped(
+        self, start: Start, figure: Callable[[Run], Decimal]
+    ) -> None:
+        """Whoever asks what was spent is not told of a dropped stream that it is still in flight."""
+        stage = start(output_tokens=400, token_latency_s=0.001)
+        client = guard(stage.openai)
+        with Budget("$0.01", store=MemoryStore()).run("doc") as run:
+            stream = client.chat.completions.create(**CHAT, stream=True)
+            # The thread that books what was dropped does not get its turn before the question.
+            with dropped._lock:  # pyright: ignore[reportPrivateUsage]
+                del stream
+                told = figure(run)
+            (entry,) = run.store.entries(Where())
+
+        assert told == to_usd(entry.cost_nanousd or 0) > 0
 
     def test_async_break_and_drop(self, start: Start) -> None:
         """Async streams that are left settle at once, and their connections are closed by their loop."""

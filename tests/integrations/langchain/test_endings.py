@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -84,18 +84,36 @@ def test_an_agent_that_is_cancelled(run: Run) -> None:
     assert [("aborted", "bound")] == statuses(run)
 
 
-def test_a_bare_call_that_is_cancelled(run: Run) -> None:
-    """Scenario 11: of a bare `ainvoke` LangChain tells no end; the task's own is enough."""
+async def _cancelled_as_a_task() -> None:
+    task = asyncio.ensure_future(Scripted(delay_s=5).ainvoke("hello"))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def _cancelled_in_this_task() -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await Scripted(delay_s=5).ainvoke("hello")
+
+
+async def _not_waited_for() -> None:
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(Scripted(delay_s=5).ainvoke("hello"), 0.1)
+
+
+@pytest.mark.parametrize("cancelled", [_cancelled_as_a_task, _cancelled_in_this_task, _not_waited_for])
+def test_a_bare_call_that_is_cancelled(run: Run, cancelled: Callable[[], Awaitable[None]]) -> None:
+    """Scenario 11: of a bare `ainvoke` LangChain tells no end; that of the task, or of the run, is enough."""
 
     async def main() -> None:
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(Scripted(delay_s=5).ainvoke("hello"), 0.1)
+        await cancelled()
         await asyncio.sleep(0)
         assert 0 == run.reserved
 
     with settled(run):
         asyncio.run(main())
-    assert [("aborted", "bound")] == statuses(run)
 
 
 def test_a_bare_call_that_is_cancelled_in_a_task_that_goes_on(run: Run) -> None:
