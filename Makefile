@@ -6,7 +6,7 @@ SYNC = $(PYTHON) .ci/sync.py --all-extras
 
 ENVIRONMENTS = $(PYTHON) .ci/environments.py
 
-.PHONY: demo test test-core test-frameworks test-floors bench lint lock clean
+.PHONY: demo test test-core test-frameworks test-floors test-pythons bench lint lock clean
 
 demo:  ## four roles of agents against a local provider: no key, no network
 	@$(SYNC) --inexact --no-dev
@@ -23,6 +23,9 @@ test-frameworks:  ## each framework's adapter, with the oldest and the newest ve
 
 test-floors:  ## guarded clients with the oldest SDKs that are allowed, those between, and the newest
 	@$(PYTHON) .ci/floors.py
+
+test-pythons:  ## the core on each other Python that is found here, from 3.11 on; TESTS says which tests
+	@$(PYTHON) .ci/pythons.py $(TESTS)
 
 bench:  ## time and memory, against floors measured in the same run
 	@$(SYNC) --inexact --no-dev --group test
