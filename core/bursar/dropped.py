@@ -14,6 +14,7 @@ import threading
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
+from bursar.forking import at_fork
 from bursar.policy import logger
 
 if TYPE_CHECKING:
@@ -78,5 +79,4 @@ def _do(action: Callable[[], object]) -> None:
 
 dropped: Final = Dropped()
 atexit.register(dropped.do_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=dropped.after_fork)
+at_fork(after_in_child=dropped.after_fork)

@@ -7,6 +7,8 @@ import time
 from itertools import count
 from typing import Final
 
+from bursar.forking import at_fork
+
 _TIME_DIGITS: Final = 12
 _COUNTER_BITS: Final = 24
 _COUNTER_MASK: Final = 2**_COUNTER_BITS - 1
@@ -35,7 +37,7 @@ class _IdSource:
 
 
 _source: Final = _IdSource()
-os.register_at_fork(after_in_child=_source.renew)
+at_fork(after_in_child=_source.renew)
 new_id: Final = _source.new_id
 
 

@@ -7,6 +7,8 @@ import os
 from threading import get_ident
 from typing import Final
 
+from bursar.forking import at_fork
+
 _BLOCKING: Final = (":", "/")
 _THREADS_REMEMBERED: Final = 10_000
 
@@ -38,7 +40,7 @@ def _name_thread(number: int) -> str:
 
 
 _threads: Final[dict[int, str]] = {}
-os.register_at_fork(after_in_child=_threads.clear)
+at_fork(after_in_child=_threads.clear)
 
 
 def is_of(holder: str, asker: str) -> bool:

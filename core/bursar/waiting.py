@@ -9,12 +9,12 @@ thread: none of them could go on, nor let it pass, before it does.
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from bursar.forking import at_fork
 from bursar.owner import is_of
 
 if TYPE_CHECKING:
@@ -154,4 +154,4 @@ def _after_fork() -> None:
         waiters.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+at_fork(after_in_child=_after_fork)

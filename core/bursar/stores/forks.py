@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from typing import Final, Protocol
+
+from bursar.forking import at_fork
 
 
 class Forked(Protocol):
@@ -40,8 +41,7 @@ def _after(*, in_child: bool) -> None:
     _told.clear()
 
 
-# Called by os.fork() and all that is built on it; starting a program does neither need it nor call it.
-os.register_at_fork(
+at_fork(
     before=_before,
     after_in_parent=lambda: _after(in_child=False),
     after_in_child=lambda: _after(in_child=True),

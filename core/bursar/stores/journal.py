@@ -150,12 +150,22 @@ def _replay_file(file: Path, store: Store) -> int:
         resolutions = [resolution for line in kept if (resolution := _resolution_of(line)) is not None]
         for resolution in resolutions:
             _book(store, resolution)
-        if len(resolutions) == len(kept):
-            file.unlink()
-        else:
-            file.rename(file.with_suffix(".damaged"))
-            logger.error('"%s" has lines that cannot be read; they are left in "%s.damaged"', file, file.stem)
-        return len(resolutions)
+        is_whole = len(resolutions) == len(kept)
+        if sys.platform != "win32":
+            # As long as no other process can be at it.
+            _put_away(file, is_whole=is_whole)
+    if sys.platform == "win32":
+        # Where a file that is open cannot be removed.
+        _put_away(file, is_whole=is_whole)
+    return len(resolutions)
+
+
+def _put_away(file: Path, *, is_whole: bool) -> None:
+    if is_whole:
+        file.unlink()
+    else:
+        file.replace(file.with_suffix(".damaged"))
+        logger.error('"%s" has lines that cannot be read; they are left in "%s.damaged"', file, file.stem)
 
 
 def _append(file: Path, line: str) -> None:
