@@ -104,20 +104,14 @@ class Ask(NamedTuple):
     @property
     def is_text(self) -> bool:
         """Whether its text alone bounds it: it sends nothing else, and one model answers as it usually does."""
+        # At once: each field that is asked for by its name is looked up among the class's.
+        _, tokens, _, _, images, audio, unseen, rounds, _, _, _, generates, *more = self
+        _, _, tools, pieces, others, _, modalities, unbounded = more
         return bool(
-            self.generates
-            and self.input_tokens_most
-            and self.input_rounds_most == 1
-            and not (
-                self.input_unseen
-                or self.image_tokens_most
-                or self.audio_tokens_most
-                or self.pieces
-                or self.server_tools
-                or self.modalities
-                or self.also_models
-                or self.unbounded
-            )
+            generates
+            and tokens
+            and rounds == 1
+            and not (unseen or images or audio or pieces or tools or modalities or others or unbounded)
         )
 
     @property

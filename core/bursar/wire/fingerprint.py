@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2b
+from struct import Struct
 from types import NoneType
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from bursar.wire.fields import Json
 
 _DIGEST_BYTES: Final = 12
-_HASH_BYTES: Final = 8
+_HASH: Final = Struct("q")
 _WHOLE_MOST: Final = 8_192
 _END: Final = 1_024
 _SLICES: Final = 8
@@ -43,9 +44,8 @@ def fingerprint(agent: str, body: Json, key: bytes) -> str:
     pieces: list[str | int] = [agent]
     _gather_object(body, pieces)
     # Python keeps the hash of a text beside it, so that of a conversation only what is new is read.
-    seen = hash(tuple(pieces)).to_bytes(_HASH_BYTES, "big", signed=True)
     keyed = _keyed(key).copy()
-    keyed.update(seen)
+    keyed.update(_HASH.pack(hash(tuple(pieces))))
     return keyed.hexdigest()
 
 

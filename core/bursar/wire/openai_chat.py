@@ -316,12 +316,16 @@ def _read_usage(usage: Json, web_searches: int, *, is_dialect: bool) -> Usage | 
     if citations:
         # Perplexity's deep research bills reasoning and citations besides the completion.
         output = max(output, (completion or 0) + (reasoning or 0) + citations)
-    other = {"output_citation_tokens": citations, "web_searches": web_searches}
-    if into or out:
-        other |= {f"input_{kind}": number_at(into, kind) for kind in _MEDIA_IN & into.keys()}
-        other |= {f"output_{kind}": number_at(out, kind) for kind in _MEDIA_OUT & out.keys()}
     written = number_at(into, "cache_write_tokens") if into else 0
-    rarer = {name: count for name, count in other.items() if count}
+    rarer: dict[str, int] = {}
+    if citations:
+        rarer["output_citation_tokens"] = citations
+    if web_searches:
+        rarer["web_searches"] = web_searches
+    if into or out:
+        media = {f"input_{kind}": number_at(into, kind) for kind in _MEDIA_IN & into.keys()}
+        media |= {f"output_{kind}": number_at(out, kind) for kind in _MEDIA_OUT & out.keys()}
+        rarer |= {name: count for name, count in media.items() if count}
     return make(Usage, (prompt, cached or 0, written, 0, output, reasoning or 0, rarer))
 
 
