@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from bursar.account import Amounts
+from bursar.account import MOST, Amounts
 from bursar.errors import UnmeteredEndpoint
 from bursar.money import PICO_PER_NANO
 from bursar.prices import find_price, output_ceiling
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _ALL: Final[tuple[Modality, ...]] = ("text", "audio", "image", "video")
 _TEXT: Final[tuple[Modality, ...]] = ("text",)
 _MEDIA: Final = frozenset({"video", "audio", "file", "document", "cached content"})
+_MOST: Final = MOST // 64
+"""More than any budget has; 64 such calls at a time still fit where nothing is limited."""
 OUTPUT_UNKNOWN: Final = 1_000_000
 """Output tokens to assume for a model of which neither the most output nor the context window is known."""
 
@@ -50,7 +52,11 @@ class Bound(NamedTuple):
         """The whole of it, for one call and one attempt."""
         fixed_picousd, fixed_tokens, output_picousd, output_tokens, most, _ = self.shrink
         nanousd = -(-(fixed_picousd + most * output_picousd) // PICO_PER_NANO)
-        return make(Amounts, (nanousd, fixed_tokens + most * output_tokens, 1, 1))
+        tokens = fixed_tokens + most * output_tokens
+        if nanousd > _MOST or tokens > _MOST:
+            # Some thousand million choices of some thousand million tokens were asked for.
+            nanousd, tokens = min(nanousd, _MOST), min(tokens, _MOST)
+        return make(Amounts, (nanousd, tokens, 1, 1))
 
     def nanousd_of(self, input_tokens: int, output_tokens: int) -> int:
         """Return the most that *input_tokens* and *output_tokens* of this call can have cost."""

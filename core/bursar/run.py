@@ -14,6 +14,7 @@ from bursar.errors import BudgetExceeded, StoreError
 from bursar.ids import new_id
 from bursar.ledger.report import Report
 from bursar.money import Money, parse_usd, to_usd
+from bursar.names import writable
 from bursar.paychain import PayChain, limits_lock
 from bursar.repeats import Repeats
 from bursar.scope import current_agent, current_run, leave
@@ -68,11 +69,11 @@ class Run:
         if id is not None and (not isinstance(id, str) or not id.strip()):  # pyright: ignore[reportUnnecessaryIsInstance]
             msg = f"a run's id must be a text that is not empty, not {id!r}; leave it out for a new one"
             raise ValueError(msg)
-        self.id = id or new_id()
-        self.workflow = workflow
+        self.id = writable(id) if id else new_id()
+        self.workflow = writable(workflow)
         self.budget = budget
         self.parent: Run | None = None
-        self.title = title if title is not None else f'run "{workflow}"'
+        self.title = title if title is not None else f'run "{self.workflow}"'
         self.is_open_in_store = False
         self._store: Store | None = None
         self.journal: Journal | None = None
@@ -250,7 +251,7 @@ class Run:
 
             what: Names it in reports, where models stand.
         """
-        name = agent or current_agent.get() or UNATTRIBUTED
+        name, what = writable(agent or current_agent.get() or UNATTRIBUTED), writable(what)
         nanousd = parse_usd(cost, what="a recorded cost")
         entry_id = new_id(self.store.now())
         subject = Subject(

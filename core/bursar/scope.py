@@ -30,10 +30,10 @@ def agent(name: str) -> Generator[None]:
     Name the agent that every call in this block is booked to, where nothing nearer names one.
 
     Raises:
-        ValueError: *name* is empty.
+        ValueError: *name* is empty, or no text.
     """
-    if not name:
-        msg = "an agent's name must not be empty"
+    if not isinstance(name, str) or not name.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
+        msg = f"an agent's name must be a text that is not empty, not {name!r}"
         raise ValueError(msg)
     token = current_agent.set(name)
     try:

@@ -8,6 +8,7 @@ from autogen_core.models import RequestUsage
 
 from bursar.tokens import count_tokens
 from bursar.wire import Receipt
+from bursar.wire.fields import MOST_COUNT
 from bursar.wire.receipt import told_receipt
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def settle(meter: Meter, result: CreateResult) -> Entry | None:
     if into and (out or not text_of(result)):
         return meter.settle(told_receipt(into, out))
     # Nothing, or half of it, is said where a stream or a server states no usage: unknown is never zero.
-    return meter.estimate(Receipt(), max(out, output_tokens(meter, [text_of(result)])))
+    said = out if out <= MOST_COUNT else 0
+    return meter.estimate(Receipt(), max(said, output_tokens(meter, [text_of(result)])))
 
 
 def tell_usage(meter: Meter, result: CreateResult) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from bursar.tokens import count_tokens
 from bursar.usage import Usage
-from bursar.wire.fields import is_mapping
+from bursar.wire.fields import is_mapping, number_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -96,8 +96,4 @@ def _flat(told: object) -> Mapping[str, Any]:
 
 
 def _count(counts: Mapping[str, Any], names: Iterable[str]) -> int:
-    for name in names:
-        count = counts.get(name)
-        if count is not None and isinstance(count, int | float) and count > 0:
-            return int(count)
-    return 0
+    return next((count for name in names if (count := number_at(counts, name))), 0)

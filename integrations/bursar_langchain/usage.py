@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bursar.usage import Usage
 from bursar.wire import ANTHROPIC_MESSAGES, Receipt
-from bursar.wire.fields import is_array, is_mapping
+from bursar.wire.fields import is_array, is_mapping, number_at
 from bursar.wire.receipt import told_receipt
 
 if TYPE_CHECKING:
@@ -149,10 +149,8 @@ def _usage_of(told: Mapping[str, Any]) -> tuple[Usage, str | None]:
 
 
 def _count(counts: Mapping[str, Any], name: str, tier: str | None) -> int:
-    found = counts.get(name)
-    if not found and tier is not None:
-        found = counts.get(f"{tier}_{name}")
-    return found if isinstance(found, int) and found > 0 else 0
+    found = number_at(counts, name)
+    return number_at(counts, f"{tier}_{name}") if not found and tier is not None else found
 
 
 def _text(about: Mapping[str, Any], *names: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bursar.account import Limits
 from bursar.allotment import Share, parse_share
 from bursar.money import format_usd, parse_usd
+from bursar.names import writable
 from bursar.store import Store
 from bursar.stores.opening import check_store_url
 
@@ -52,7 +53,7 @@ def checked_agents(agents: object) -> Mapping[str, Any]:
         if not isinstance(name, str) or not name.strip():
             msg = f"an agent's name must be a text that is not empty, not {name!r}"
             raise ValueError(msg)
-    return cast("Mapping[str, Any]", agents)
+    return {writable(name): allotment for name, allotment in cast("Mapping[str, Any]", agents).items()}
 
 
 def parse_allotments(
@@ -138,8 +139,10 @@ def parse_name(name: object, what: str) -> str | None:
     Raises:
         ValueError: It is empty, or no text.
     """
-    if name is None or (isinstance(name, str) and name.strip()):
-        return name
+    if name is None:
+        return None
+    if isinstance(name, str) and name.strip():
+        return writable(name)
     msg = f"{what} must be a text that is not empty, not {name!r}; leave it out for none"
     raise ValueError(msg)
 

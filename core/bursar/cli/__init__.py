@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
+import sys
 from importlib import import_module
 from typing import Final
 
@@ -48,6 +50,10 @@ class _Commands(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> object:
+        out: object = sys.stdout
+        if isinstance(out, io.TextIOWrapper):
+            # A name may hold what the terminal, or the file that this goes to, has no letter for.
+            out.reconfigure(errors="backslashreplace")
         # Most of what reads a large ledger is tuples that live to the end: to look for cycles among them, over and
         # over, would take as long as the reading itself.
         was_collecting = gc.isenabled()

@@ -105,8 +105,9 @@ def totals_record(totals: Totals) -> Record:
 
 
 def write_json(document: Mapping[str, Any]) -> None:
-    """Write one JSON document to stdout."""
-    json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
+    """Write one JSON document to stdout, with JSON's own codes for letters that it may not have."""
+    has_all_letters = (sys.stdout.encoding or "").lower().startswith("utf")
+    json.dump(document, sys.stdout, indent=2, ensure_ascii=not has_all_letters)
     sys.stdout.write("\n")
 
 

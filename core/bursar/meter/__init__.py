@@ -29,6 +29,7 @@ from bursar.meter.plan import Plan
 from bursar.meter.planning import plan_request, takes_limit
 from bursar.meter.reserving import Reserving
 from bursar.meter.unpaid import book_unpaid, let_through
+from bursar.names import writable
 from bursar.owner import owner
 from bursar.policy import logger
 from bursar.stores.journal import journal_for
@@ -78,7 +79,7 @@ class Meter(OuterCall):
                 run.workflow,
                 plan.agent,
                 plan.provider,
-                plan.ask.model,
+                writable(plan.ask.model),
                 plan.operation,
                 fingerprint,
                 bool(fingerprint) and run.repeats.has_seen(fingerprint),

@@ -8,6 +8,7 @@ from bursar.account import Amounts
 from bursar.entry import Entry
 from bursar.errors import StoreError
 from bursar.ids import new_id
+from bursar.names import writable
 from bursar.policy import logger
 from bursar.reservation import Resolution
 from bursar.tuples import make
@@ -45,7 +46,7 @@ def resolution_of(
             status,
             source,
             attempt,
-            model,
+            writable(model),
             cost_nanousd,
             bound_nanousd,
             usage,

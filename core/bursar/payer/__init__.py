@@ -14,6 +14,7 @@ from bursar.dropped import dropped
 from bursar.entry import Agent
 from bursar.ledger import Report
 from bursar.money import to_usd
+from bursar.names import writable
 from bursar.paychain import Booking
 from bursar.run import UNATTRIBUTED, Run
 from bursar.scope import current_agent, current_run
@@ -67,8 +68,8 @@ class Payer:
         self._lock = threading.Lock()
         self._own: Run | None = None
         self._used: dict[str, Run] = {}
-        # The run of the last call, and the bookings in it by agent.
-        self._last: tuple[Run | None, dict[Agent, Booking]] = (None, {})
+        # The run around the last call, and the bookings of calls in it, by what named their agent.
+        self._last: tuple[Run | None, dict[Agent | str | None, Booking]] = (None, {})
 
     @property
     def run(self) -> Run:
@@ -99,12 +100,15 @@ class Payer:
         Raises:
             UnknownAgent: The run's budget has no allotment for the name that this client was given.
         """
-        run = run or self.run
-        agent = self._agent() if named is None else self._renamed(named)
+        around = run or current_run.get()
+        name = named or current_agent.get()
         last, known = self._last
-        if last is run and (booking := known.get(agent)) is not None and booking.chain.is_newest:
+        if last is around and (booking := known.get(name)) is not None and booking.chain.is_newest:
             # Nearly always.
             return booking
+        run = run or self.run
+        agent = self._agent() if named is None else self._renamed(named)
+        agent = Agent(writable(agent.name), writable(agent.path), agent.framework)
         chain = run.chain(agent.name, self._payers(run))
         if self.agent is not None and self.budget is None:
             self.check_agent(run)
@@ -112,11 +116,11 @@ class Payer:
             self._used[run.id] = run
         booking = Booking(run, agent, chain)
         if chain.ends_s is None:
-            if last is not run or len(known) >= _AGENTS_REMEMBERED:
+            if last is not around or len(known) >= _AGENTS_REMEMBERED:
                 # One assignment, so that no thread finds the bookings of another run.
-                self._last = run, {agent: booking}
+                self._last = around, {name: booking}
             else:
-                known[agent] = booking
+                known[name] = booking
         return booking
 
     def _agent(self) -> Agent:

@@ -27,6 +27,7 @@ from bursar.wire.fields import (
     Json,
     array_at,
     count_at,
+    count_in,
     first_count,
     is_mapping,
     number_at,
@@ -294,12 +295,9 @@ def _from_headers(seen: list[Json]) -> Usage | None:
     for one in seen:
         headers = object_at(object_at(one, "ResponseMetadata"), "HTTPHeaders")
         counts = {
-            key.lower().removeprefix(_HEADER): int(value)
+            key.lower().removeprefix(_HEADER): count
             for key, value in headers.items()
-            if key.lower().startswith(_HEADER)
-            and isinstance(value, str)
-            and value.isascii()
-            and value.isdigit()
+            if key.lower().startswith(_HEADER) and (count := count_in(str(value))) is not None
         }
         if "input-token-count" in counts:
             return read_converse_usage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType, NoneType
 from typing import Final, TypeGuard
@@ -16,6 +17,10 @@ _NO_MAPPING: Final = _PLAIN | {list, tuple}
 _NO_ARRAY: Final = _PLAIN | {dict}
 
 _NOTHING: Final[Json] = MappingProxyType({})
+
+_DIGITS: Final = re.compile("[0-9]{1,11}")
+MOST_COUNT: Final = 10**10
+"""More than a call uses or asks for of anything; what says more is no count, and no ledger could keep it."""
 
 
 _decode: Final = json.JSONDecoder().raw_decode
@@ -72,16 +77,21 @@ def text_at(body: Json, key: str) -> str | None:
 
 
 def count_at(body: Json, key: str) -> int | None:
-    """Return the count under *key*, zero or more, or None where there is none."""
+    """Return the count under *key*, zero to `MOST_COUNT`, or None where there is none."""
     value = body.get(key)
     # Nearly always one of these two.
     if value is None:
         return None
-    if type(value) is int and value >= 0:
+    if type(value) is int and 0 <= value <= MOST_COUNT:
         return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MOST_COUNT:
         return None
     return int(value)
+
+
+def count_in(text: str) -> int | None:
+    """Return the count that *text* is in digits, or None where it is none."""
+    return count_at({"": int(text)}, "") if _DIGITS.fullmatch(text) else None
 
 
 def number_at(body: Json, key: str) -> int:

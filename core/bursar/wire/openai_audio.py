@@ -12,7 +12,7 @@ from bursar.tokens import count_tokens
 from bursar.usage import Usage
 from bursar.wire.ask import Ask
 from bursar.wire.endpoint import Endpoint
-from bursar.wire.fields import Json, is_mapping, number_at, object_at, text_at
+from bursar.wire.fields import MOST_COUNT, Json, is_mapping, number_at, object_at, text_at
 from bursar.wire.receipt import Receipt
 from bursar.wire.uploads import Upload, asks_stream, audio_length, uploads_at
 from bursar.wire.weigh import text_tokens_most
@@ -222,7 +222,7 @@ def _seconds(value: object) -> int | None:
         seconds = float(value)
     except (ValueError, OverflowError):
         return None
-    return math.ceil(seconds) if 0 <= seconds < math.inf else None
+    return math.ceil(seconds) if 0 <= seconds <= MOST_COUNT else None
 
 
 def _played_seconds(content: bytes, content_type: str) -> Fraction | None:

@@ -8,7 +8,7 @@ from bursar.prices import VIDEO_SIZES
 from bursar.usage import Usage
 from bursar.wire.ask import Ask
 from bursar.wire.endpoint import Endpoint
-from bursar.wire.fields import Json, text_at
+from bursar.wire.fields import Json, count_in, text_at
 from bursar.wire.receipt import Receipt
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def _seconds(body: Json) -> int | None:
     asked = body.get("seconds")
     if asked is None:
         return _DEFAULT_SECONDS
-    text = str(asked)
-    return int(text) if text.isdecimal() else None
+    return count_in(str(asked))
 
 
 def _unit(body: Json) -> str:

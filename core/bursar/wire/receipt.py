@@ -6,9 +6,10 @@ from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from bursar.money import NANO_PER_USD
 from bursar.tuples import make
 from bursar.usage import Usage
-from bursar.wire.fields import is_mapping, object_at
+from bursar.wire.fields import MOST_COUNT, is_mapping, object_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 _TICKS_PER_NANO: Final = 10
 """xAI counts in ticks, 10**10 to the dollar (docs.x.ai, "Cost Tracking")."""
+_MOST_NANOUSD: Final = 1_000_000 * NANO_PER_USD
+"""More than one call costs; a provider that states more is not believed."""
 _KNOWN_TIERS: Final = frozenset({"priority", "flex", "batch", "fast", "us_only"})
 
 
@@ -76,6 +79,8 @@ class Receipt(NamedTuple):
 
 def told_receipt(input_tokens: int, output_tokens: int, *, model: str | None = None) -> Receipt:
     """Return the receipt of a whole answer of which a framework tells no more than its tokens."""
+    if input_tokens > MOST_COUNT or output_tokens > MOST_COUNT:
+        return Receipt(model=model, finished=True)
     usage = make(Usage, (input_tokens, 0, 0, 0, output_tokens, 0, _NOTHING))
     return make(Receipt, (usage, (), model, None, None, False, True, _NOTHING))
 
@@ -94,7 +99,8 @@ def stated_nanousd(usage: Json) -> int | None:
     """
     ticks = usage.get("cost_in_usd_ticks")
     if isinstance(ticks, int) and not isinstance(ticks, bool) and ticks >= 0:
-        return -(-ticks // _TICKS_PER_NANO)
+        nanousd = -(-ticks // _TICKS_PER_NANO)
+        return nanousd if nanousd <= _MOST_NANOUSD else None
     cost = usage.get("cost")
     if is_mapping(cost):
         return _nanousd(cost.get("total_cost"))
@@ -112,6 +118,6 @@ def _nanousd(usd: object) -> int | None:
         exact = Decimal(str(usd))
     except InvalidOperation:
         return None
-    if not exact.is_finite() or exact < 0:
+    if not exact.is_finite() or not 0 <= exact.scaleb(9) <= _MOST_NANOUSD:
         return None
     return int(exact.scaleb(9).to_integral_value(ROUND_CEILING))

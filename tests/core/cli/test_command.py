@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -27,7 +28,11 @@ def run_command(*arguments: str, store: str, code: str = "") -> subprocess.Compl
     )
     environment = {**os.environ, "BURSAR_STORE": store}
     return subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        encoding=os.environ.get("PYTHONIOENCODING", "utf-8"),
+        check=False,
     )
 
 
@@ -133,3 +138,31 @@ def since(text: str) -> float | None:
     """Parse as the option does."""
     command = since_option(click.Command("test"))
     return parse_since(click.Context(command), command.params[0], text)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["report"],
+        ["report", "--format", "csv"],
+        ["report", "--format", "json"],
+        ["runs"],
+        ["run", "r1"],
+        ["audit"],
+    ],
+    ids=" ".join,
+)
+def test_names_are_written_where_their_letters_are_not_known(
+    book: Book, monkeypatch: pytest.MonkeyPatch, encoding: str, arguments: list[str]
+) -> None:
+    """A terminal, or a file, of few letters shows the codes of others; nothing fails."""
+    book.run("r1", "Übersicht → 要約")
+    book.call("r1", "Übersicht → 要約", 5_000, agent="研究员")
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    ended = run_command(*arguments, store=book.url)
+
+    assert ended.returncode == 0, ended.stderr
+    assert "\\u" in ended.stdout or "audit" in arguments
+    if "json" in arguments:
+        assert '"Übersicht → 要約"' in json.dumps(json.loads(ended.stdout), ensure_ascii=False)
