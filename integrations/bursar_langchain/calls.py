@@ -2,15 +2,18 @@
 The model calls that LangChain makes now, from the start event to whatever ends each.
 
 LangChain tells the end of most calls, and of some it never does: a cancelled `ainvoke`, a prompt of several whose
-sibling failed, a call that another handler stopped.  So a call is also over when its task is, or when nothing refers
-to its run any more.
+sibling failed, a call that another handler stopped.  So a call is also over when its task is, when nothing awaits it,
+or when nothing refers to its run any more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import weakref
 from typing import TYPE_CHECKING, Any, Final
+
+from langchain_core.callbacks import AsyncCallbackManager
 
 from bursar.dropped import dropped
 from bursar.meter import Meter, Observer
@@ -34,6 +37,10 @@ if TYPE_CHECKING:
 
 _EXTEND_EVERY_S: Final = 60.0
 _LEASE_S: Final = 600.0
+_AWAITS: Final = "agenerate"
+_KEPT: Final = "callback_manager"
+"""What of LangChain's awaits the answer of a chat model, and what that keeps as long as it does."""
+_FRAMES_MOST: Final = 8
 _HANDLERS_MODULE: Final = "langchain_core.callbacks.manager"
 
 
@@ -87,6 +94,7 @@ class ModelCall:
         self._has_output = False
         self._next_extend_s = 0.0
         self._task: asyncio.Task[Any] | None = None
+        self._awaited: weakref.ref[Any] | None = None
 
     def covers(self, request: Request) -> bool:
         """Whether what is held is enough for *request*, which is what will be sent."""
@@ -109,10 +117,13 @@ class ModelCall:
             current_meter.set(self.meter)
 
     def follow_task(self) -> None:
-        """End with the task that runs now, should LangChain not tell."""
-        self._task = asyncio.current_task()
-        if self._task is not None:
-            self._task.add_done_callback(self._task_done)
+        """End with the task that runs now, or with what awaits the answer in it, should LangChain not tell."""
+        task = self._task = asyncio.current_task()
+        if task is None:
+            return
+        task.add_done_callback(self._task_done)
+        if (manager := _awaited_manager()) is not None:
+            self._awaited = weakref.ref(manager, self._not_awaited)
 
     def see_output(self) -> None:
         """A piece of the answer is there: calls made between pieces are the reader's own."""
@@ -183,6 +194,7 @@ class ModelCall:
         if self._task is not None:
             self._task.remove_done_callback(self._task_done)
             self._task = None
+        self._awaited = None
         CALLS.forget(self)
         at_end, self._at_end = self._at_end, None
         if at_end is not None:
@@ -196,6 +208,17 @@ class ModelCall:
     def _step_aside(self) -> None:
         if current_meter.get() is self.meter:
             current_meter.set(self._around)
+
+    def _not_awaited(self, _: object) -> None:
+        # Here is the middle of whatever raised.  Whoever knows more about it comes first: the run around the call, and
+        # the task, whose own callbacks are called in the loop's next turn.
+        if self._task is not None and not self._task.get_loop().is_closed():
+            loop = self._task.get_loop()
+            loop.call_soon_threadsafe(loop.call_soon, self._left)
+
+    def _left(self) -> None:
+        if self.meter.is_open:
+            self.leave("CancelledError")
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         if not self.meter.is_open:
@@ -278,6 +301,17 @@ class Calls:
 
 
 CALLS: Final = Calls()
+
+
+def _awaited_manager() -> AsyncCallbackManager | None:
+    """Return LangChain's manager of callbacks that tells of the call now, kept by the coroutine that awaits it."""
+    frame = inspect.currentframe()
+    for _ in range(_FRAMES_MOST):
+        if frame is None or frame.f_code.co_name == _AWAITS:
+            break
+        frame = frame.f_back
+    kept = None if frame is None else frame.f_locals.get(_KEPT)
+    return kept if isinstance(kept, AsyncCallbackManager) else None
 
 
 def is_of_a_handler(error: BaseException) -> bool:

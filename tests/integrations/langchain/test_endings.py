@@ -21,6 +21,7 @@ from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel, FakeListLLM
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.rate_limiters import InMemoryRateLimiter
+from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 from tests.integrations.langchain.conftest import (
     OUTPUT,
     Scripted,
@@ -103,13 +104,26 @@ async def _not_waited_for() -> None:
         await asyncio.wait_for(Scripted(delay_s=5).ainvoke("hello"), 0.1)
 
 
-@pytest.mark.parametrize("cancelled", [_cancelled_as_a_task, _cancelled_in_this_task, _not_waited_for])
+async def _cancelled_and_traced() -> None:
+    # A tracer keeps the id of a run that it was told no end of.
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await Scripted(delay_s=5).ainvoke("hello", {"callbacks": [_TRACER]})
+
+
+_TRACER = RunCollectorCallbackHandler()
+
+
+@pytest.mark.parametrize(
+    "cancelled", [_cancelled_as_a_task, _cancelled_in_this_task, _not_waited_for, _cancelled_and_traced]
+)
 def test_a_bare_call_that_is_cancelled(run: Run, cancelled: Callable[[], Awaitable[None]]) -> None:
     """Scenario 11: of a bare `ainvoke` LangChain tells no end; that of the task, or of the run, is enough."""
 
     async def main() -> None:
         await cancelled()
-        await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
         assert 0 == run.reserved
 
     with settled(run):
