@@ -25,7 +25,7 @@ _ALL: Final[tuple[Modality, ...]] = ("text", "audio", "image", "video")
 _TEXT: Final[tuple[Modality, ...]] = ("text",)
 _MEDIA: Final = frozenset({"video", "audio", "file", "document", "cached content"})
 _MOST: Final = MOST // 64
-"""More than any budget has; 64 such calls at a time still fit where nothing is limited."""
+"""What a dearer call counts as, $72 million; 64 of them at a time still fit where nothing is limited."""
 OUTPUT_UNKNOWN: Final = 1_000_000
 """Output tokens to assume for a model of which neither the most output nor the context window is known."""
 

@@ -212,8 +212,8 @@ class ModelCall:
     def _not_awaited(self, _: object) -> None:
         # Here is the middle of whatever raised.  Whoever knows more about it comes first: the run around the call, and
         # the task, whose own callbacks are called in the loop's next turn.
-        if self._task is not None and not self._task.get_loop().is_closed():
-            loop = self._task.get_loop()
+        task = self._task
+        if task is not None and not (loop := task.get_loop()).is_closed():
             loop.call_soon_threadsafe(loop.call_soon, self._left)
 
     def _left(self) -> None:

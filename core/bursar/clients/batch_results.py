@@ -13,6 +13,7 @@ from bursar.account import Amounts
 from bursar.billing import bill
 from bursar.entry import Entry, Subject
 from bursar.ids import new_id
+from bursar.names import writable
 from bursar.prices import find_price
 from bursar.reservation import Resolution
 from bursar.store import Where
@@ -46,7 +47,7 @@ def book_results(booking: Booking, provider: str, batch_id: str, receipts: tuple
         return
     store = booking.run.store
     bills = [bill(one, provider=provider, model=one.model or "") for one in receipts]
-    model = " + ".join(dict.fromkeys(one.model for one in bills))
+    model = writable(" + ".join(dict.fromkeys(one.model for one in bills)))
     usage = sum_of(one.usage for one in bills)
     costs = [one.nanousd for one in bills if one.nanousd is not None]
     known = sum(costs) if len(costs) == len(bills) else None

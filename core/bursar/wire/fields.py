@@ -18,9 +18,9 @@ _NO_ARRAY: Final = _PLAIN | {dict}
 
 _NOTHING: Final[Json] = MappingProxyType({})
 
-_DIGITS: Final = re.compile("[0-9]{1,11}")
 MOST_COUNT: Final = 10**10
 """More than a call uses or asks for of anything; what says more is no count, and no ledger could keep it."""
+_DIGITS: Final = re.compile("[0-9]{1,10}")
 
 
 _decode: Final = json.JSONDecoder().raw_decode
@@ -91,7 +91,7 @@ def count_at(body: Json, key: str) -> int | None:
 
 def count_in(text: str) -> int | None:
     """Return the count that *text* is in digits, or None where it is none."""
-    return count_at({"": int(text)}, "") if _DIGITS.fullmatch(text) else None
+    return int(text) if _DIGITS.fullmatch(text) else None
 
 
 def number_at(body: Json, key: str) -> int:

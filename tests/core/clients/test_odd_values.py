@@ -17,10 +17,13 @@ import pytest
 
 import bursar
 from bursar import Budget, BudgetExceeded, guard
+from bursar.clients.batch_results import book_results
 from bursar.simulator import Simulator
 from bursar.store import Store, Where
 from bursar.stores.memory import MemoryStore
 from bursar.stores.sqlite import SQLiteStore
+from bursar.usage import Usage
+from bursar.wire import Receipt
 
 from .conftest import http_library
 
@@ -133,6 +136,18 @@ def test_an_agent_with_half_a_letter_is_known_by_its_code(
 
     assert [WHOLE] == list(run.report().by_agent)
     assert Decimal(0) == run.reserved
+
+
+def test_results_of_a_batch_by_a_model_with_half_a_letter_are_booked(
+    store: Store, client: openai.OpenAI
+) -> None:
+    """They are read later than any call's answer, and by another door."""
+    guarded = guard(client, Budget("$1", store=store))
+    receipt = Receipt(usage=Usage(input_tokens=9, output_tokens=2), model="gpt-4o-mini\ud83d", finished=True)
+    book_results(guarded.bursar.booking(), "openai", "batch_1", (receipt,))
+    (entry,) = store.entries(Where())
+
+    assert entry.model == "gpt-4o-mini\\ud83d"
 
 
 def test_a_run_with_half_a_letter_is_kept_by_its_code(store: Store, client: openai.OpenAI) -> None:
