@@ -21,6 +21,7 @@ from bursar.errors import StoreError
 from bursar.reservation import Claim
 from bursar.store import Where
 from bursar.stores.sqlite import SQLiteStore
+from bursar.stores.sqlite.schema import MIGRATIONS
 
 RUN = (account("run", None),)
 
@@ -80,13 +81,21 @@ def test_a_database_of_another_program(tmp_path: Path) -> None:
     assert [path] == list(tmp_path.iterdir())
 
 
+def test_an_sqlite_that_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told at once, with what to do, and no file is made."""
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 22, 0))
+
+    assert "needs SQLite 3.26 or newer, and this Python has" in _refused(tmp_path / "ledger.db")
+    assert [] == list(tmp_path.iterdir())
+
+
 def test_a_ledger_of_a_newer_bursar(ledger: Path) -> None:
     """It says which schema it has, and what to do."""
     other = sqlite3.connect(ledger)
     other.execute("PRAGMA user_version = 99")
     other.close()
 
-    assert "newer bursar (schema 99, this one knows 1); upgrade" in _refused(ledger)
+    assert f"newer bursar (schema 99, this one knows {len(MIGRATIONS)}); upgrade" in _refused(ledger)
 
 
 def test_a_truncated_ledger(ledger: Path) -> None:

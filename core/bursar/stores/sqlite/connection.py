@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+_OLDEST: Final = (3, 26)
+"""The oldest SQLite that this was tested with: that of RHEL 8."""
 _RETRY_FIRST_S: Final = 0.0002
 _RETRY_MOST_S: Final = 0.005
 _FORK_WAIT_S: Final = 5.0
@@ -200,6 +202,12 @@ class Connection:
                 return self._cursor
 
     def _open(self) -> sqlite3.Connection:
+        if sqlite3.sqlite_version_info < _OLDEST:
+            msg = (
+                f'the ledger "{self.path}" needs SQLite 3.26 or newer, and this Python has {sqlite3.sqlite_version}; '
+                'use a Python with a newer one, or keep the ledger in memory: store="memory:"'
+            )
+            raise StoreError(msg)
         _make_private(self.path)
         connection = sqlite3.connect(
             self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256

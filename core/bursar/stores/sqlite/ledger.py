@@ -27,7 +27,8 @@ _ADDED: Final = ", ".join(f"{name} = {name} + excluded.{name}" for name in Total
 _ROLLED_UP: Final = ", ".join(f"coalesce(sum({name}), 0)" for name in Totals._fields)
 
 _IS_SENT: Final = "status IN ('ok', 'error', 'aborted')"
-_IS_RETRY: Final = f"(attempt > 1 OR is_repeat) AND {_IS_SENT}"
+_IS_RETRY: Final = f"((attempt > 1 OR is_repeat) AND {_IS_SENT})"
+_COUNTS: Final = "(status <> 'refused')"
 _KINDS: Final = (
     "input_tokens",
     "cache_read_tokens",
@@ -36,15 +37,15 @@ _KINDS: Final = (
     "reasoning_tokens",
 )
 _ONE: Final = (
-    "iif(status = 'refused', 0, cost_nanousd)",
+    f"{_COUNTS} * cost_nanousd",
     f"attempt = 1 AND {_IS_SENT}",
     _IS_SENT,
-    *(f"iif(status = 'refused', 0, {kind})" for kind in _KINDS),
+    *(f"{_COUNTS} * {kind}" for kind in _KINDS),
     _IS_RETRY,
-    f"iif({_IS_RETRY}, cost_nanousd, 0)",
+    f"{_IS_RETRY} * cost_nanousd",
     "status = 'refused'",
-    "iif(source IN ('estimated', 'bound') AND status <> 'refused', cost_nanousd, 0)",
-    "cost_nanousd IS NULL AND status <> 'refused'",
+    f"(source IN ('estimated', 'bound') AND {_COUNTS}) * cost_nanousd",
+    f"cost_nanousd IS NULL AND {_COUNTS}",
 )
 _ADDED_UP_EACH: Final = tuple(f"coalesce(sum({one}), 0)" for one in _ONE)
 _ADDED_UP: Final = ", ".join(_ADDED_UP_EACH)
@@ -55,10 +56,10 @@ _COLUMNS: Final = f"id, {', '.join(ENTRY_COLUMNS)}"
 ROLL_UP: Final = (
     f"INSERT INTO hours (hour, workflow, agent, model, {_SUMS}) "
     f"SELECT hour, workflow, agent, model, {_ADDED_UP} {ENDED} "
-    f"GROUP BY hour, workflow, agent, model ON CONFLICT DO UPDATE SET {_ADDED}",
+    f"GROUP BY hour, workflow, agent, model ON CONFLICT (hour, workflow, agent, model) DO UPDATE SET {_ADDED}",
     f"INSERT INTO runs (id, workflow, started_s, is_implied, {_SUMS}) "
     f"SELECT run_id, min(workflow), min(hour) * {HOUR_S}, 1, {_ADDED_UP} {ENDED} AND run_id <> '' "
-    f"GROUP BY run_id ON CONFLICT DO UPDATE SET {_ADDED}",
+    f"GROUP BY run_id ON CONFLICT (id) DO UPDATE SET {_ADDED}",
 )
 """Adds what has ended to the roll-ups."""
 

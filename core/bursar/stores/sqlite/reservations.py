@@ -124,9 +124,9 @@ def expire(cursor: sqlite3.Cursor, now_s: float) -> list[Held]:
     rows = cursor.execute(f"SELECT {_HELD} FROM reservations WHERE {over}", (now_s,)).fetchall()
     if not rows:
         return []
-    mark = f"UPDATE reservations SET state = iif(state = {DISPATCHED}, {PRESUMED}, {RELEASED}) WHERE {over}"
-    cursor.execute(mark, (now_s,))
     ended = {HELD: RELEASED, DISPATCHED: PRESUMED}
+    state = f"CASE state {' '.join(f'WHEN {was} THEN {is_} ' for was, is_ in ended.items())}END"
+    cursor.execute(f"UPDATE reservations SET state = {state} WHERE {over}", (now_s,))
     return [held._replace(state=ended[held.state]) for held in map(_held_of, rows)]
 
 
