@@ -48,8 +48,6 @@ class Subject(NamedTuple):
 
         model: The model asked for by the caller, before any downgrade.
 
-        fingerprint: A keyed hash of the request; no prompt can be had from it.
-
         is_repeat: The same agent sent the same request before, in the same run.
     """
 
@@ -60,7 +58,6 @@ class Subject(NamedTuple):
     provider: str
     model: str
     operation: str
-    fingerprint: str = ""
     is_repeat: bool = False
 
 

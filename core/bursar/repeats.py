@@ -14,9 +14,9 @@ class Repeats:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen: OrderedDict[int, None] = OrderedDict()
 
-    def has_seen(self, fingerprint: str) -> bool:
+    def has_seen(self, fingerprint: int) -> bool:
         """Whether the same agent sent the same request before; remembers it."""
         seen = self._seen
         if fingerprint in seen:

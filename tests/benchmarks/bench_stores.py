@@ -52,7 +52,6 @@ SUBJECT = Subject(
     provider="openai",
     model="gpt-4o",
     operation="chat",
-    fingerprint="0123456789abcdef0123456789abcdef",
 )
 USAGE = Usage(input_tokens=1_200, output_tokens=345)
 

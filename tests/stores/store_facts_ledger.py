@@ -39,7 +39,6 @@ class LedgerFacts:
         about = subject(
             run_id="run-1",
             agent=Agent(name="écrivain", path="chef/écrivain", framework="langchain"),
-            fingerprint="f" * 16,
             is_repeat=True,
         )
         written = Entry(

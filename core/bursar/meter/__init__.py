@@ -81,8 +81,7 @@ class Meter(OuterCall):
                 plan.provider,
                 writable(plan.ask.model),
                 plan.operation,
-                fingerprint,
-                bool(fingerprint) and run.repeats.has_seen(fingerprint),
+                fingerprint is not None and run.repeats.has_seen(fingerprint),
             ),
         )
         self._reserving = Reserving(plan, store, owner(is_async=plan.is_async), self._subject)

@@ -38,7 +38,7 @@ class Plan(NamedTuple):
         ask_again: Reads what the request would ask for if it were sent to another model: images and fixed overheads
             are weighed by the model. None if that is the same for all.
 
-        fingerprint: A keyed hash of the request, empty where there is none.
+        fingerprint: A keyed hash of the request; None where repetitions of it are not looked for.
 
         count_input: Counts the input exactly; asked only where the cheap bound does not fit. None where it cannot.
 
@@ -72,7 +72,7 @@ class Plan(NamedTuple):
     operation: str
     ask: Ask
     ask_again: Callable[[str], Ask] | None = None
-    fingerprint: str = ""
+    fingerprint: int | None = None
     count_input: Callable[[], int | None] = _no_count
     can_downgrade: bool = True
     can_shrink: Callable[[int], bool] = to_any_limit

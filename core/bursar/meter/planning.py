@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from bursar.meter.plan import Plan, to_any_limit
 from bursar.tuples import make
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from bursar.paychain import Booking
     from bursar.wire import Ask, Endpoint
     from bursar.wire.fields import Json
-
-_FINGERPRINT_KEY: Final = os.urandom(32)
 
 
 def takes_limit(endpoint: Endpoint, body: Json, *, host: str = "") -> Callable[[int], bool]:
@@ -73,7 +70,7 @@ def plan_request(
             endpoint.name,
             endpoint.read_request(body),
             partial(_ask_again, endpoint, body),
-            fingerprint(agent.name, body, _FINGERPRINT_KEY),
+            fingerprint(agent.name, body),
             partial(endpoint.count_input_tokens, body),
             can_downgrade,
             can_shrink,

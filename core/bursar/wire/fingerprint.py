@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from hashlib import blake2b
-from struct import Struct
+import os
 from types import NoneType
 from typing import TYPE_CHECKING, Final
 
@@ -15,8 +13,7 @@ if TYPE_CHECKING:
 
     from bursar.wire.fields import Json
 
-_DIGEST_BYTES: Final = 12
-_HASH: Final = Struct("q")
+_KEY: Final = os.urandom(32).hex()
 _WHOLE_MOST: Final = 8_192
 _END: Final = 1_024
 _SLICES: Final = 8
@@ -24,34 +21,24 @@ _SLICE: Final = 128
 _SCALARS: Final = frozenset({int, float, bool, NoneType})
 
 
-def fingerprint(agent: str, body: Json, key: bytes) -> str:
+def fingerprint(agent: str, body: Json) -> int:
     """
-    Return 24 hex digits that are the same for the same *agent* and the same *body*.
+    Return 64 bits that are the same for the same *agent* and the same *body*, in this process alone.
 
     The order of keys in an object does not matter.  A text above 8 192 characters is sampled: its length, 1 024
     characters at each end, and eight slices between, because hashing all of a long prompt would cost more than the
     rest of the call.  Two requests that differ only between those slices look alike, so a fingerprint marks
-    repetitions and decides nothing.  It holds for one process; without *key*, it tells nothing about what it was made
-    from.
+    repetitions and decides nothing.
 
     Args:
         agent: Who sends it; the same body from another agent is another request.
 
         body: The request's body.
-
-        key: A secret of 16 to 64 bytes.
     """
-    pieces: list[str | int] = [agent]
+    pieces: list[str | int] = [_KEY, agent]
     _gather_object(body, pieces)
     # Python keeps the hash of a text beside it, so that of a conversation only what is new is read.
-    keyed = _keyed(key).copy()
-    keyed.update(_HASH.pack(hash(tuple(pieces))))
-    return keyed.hexdigest()
-
-
-@lru_cache(maxsize=16)
-def _keyed(key: bytes) -> blake2b:
-    return blake2b(key=key, digest_size=_DIGEST_BYTES)
+    return hash(tuple(pieces))
 
 
 def _gather(node: object, pieces: list[str | int]) -> None:

@@ -36,7 +36,6 @@ ENTRY_COLUMNS: Final = (
     "provider",
     "requested_model",
     "operation",
-    "fingerprint",
     "is_repeat",
     "status",
     "source",
@@ -112,7 +111,6 @@ def entry_row(entry: Entry) -> tuple[Any, ...]:
         subject.provider,
         subject.model,
         subject.operation,
-        subject.fingerprint,
         # Python's SQLite looks for an adapter for every value that is no plain int, float or text.
         1 if subject.is_repeat else 0,
         status,
@@ -147,19 +145,18 @@ def entry_of(id_: str, row: Sequence[Any]) -> Entry:
         provider=row[6],
         model=row[7],
         operation=row[8],
-        fingerprint=row[9],
-        is_repeat=bool(row[10]),
+        is_repeat=bool(row[9]),
     )
     usage = Usage(
-        input_tokens=row[17],
-        cache_read_tokens=row[18],
-        cache_write_tokens=row[19],
-        cache_write_1h_tokens=row[20],
-        output_tokens=row[21],
-        reasoning_tokens=row[22],
-        other=json.loads(row[23]) if row[23] else {},
+        input_tokens=row[16],
+        cache_read_tokens=row[17],
+        cache_write_tokens=row[18],
+        cache_write_1h_tokens=row[19],
+        output_tokens=row[20],
+        reasoning_tokens=row[21],
+        other=json.loads(row[22]) if row[22] else {},
     )
-    status, source, attempt, model, cost, bound = row[11:17]
-    duration_ms, overage, is_late, reason, price = row[24:29]
+    status, source, attempt, model, cost, bound = row[10:16]
+    duration_ms, overage, is_late, reason, price = row[23:28]
     ends = (duration_ms, overage, bool(is_late), reason, price)
     return Entry(id_, subject, status, source, attempt, model, cost, bound, usage, *ends)

@@ -25,6 +25,17 @@ _UNITS: Final = ",\n    ".join(
     for unit in Amounts._fields
 )
 
+_HOLD: Final = """id TEXT PRIMARY KEY,
+    state INTEGER NOT NULL,
+    accounts TEXT NOT NULL,
+    nanousd INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    calls INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    output_limit INTEGER,
+    owner TEXT NOT NULL,
+    lease_end_s REAL NOT NULL"""
+
 _ENTRY: Final = """run_id TEXT{x},
     call_id TEXT{x},
     workflow TEXT{x},
@@ -34,7 +45,6 @@ _ENTRY: Final = """run_id TEXT{x},
     provider TEXT{x},
     requested_model TEXT{x},
     operation TEXT{x},
-    fingerprint TEXT{x},
     is_repeat INTEGER{x},
     status TEXT{x},
     source TEXT{x},
@@ -55,6 +65,24 @@ _ENTRY: Final = """run_id TEXT{x},
     reason TEXT{x},
     price TEXT{x},
     hour INTEGER{x}"""
+_ENTRY_AT_FIRST: Final = _ENTRY.replace("is_repeat ", "fingerprint TEXT{x},\n    is_repeat ")
+
+
+def _calls(entry: str) -> str:
+    return f"""CREATE TABLE reservations (
+    {_HOLD},
+    {entry.format(x="")}
+) WITHOUT ROWID;
+CREATE TABLE entries (
+    id TEXT PRIMARY KEY,
+    {entry.format(x=" NOT NULL")}
+) WITHOUT ROWID;
+CREATE INDEX entries_by_run ON entries (run_id);"""
+
+
+def _columns(*definitions: str) -> str:
+    return ", ".join(line.split()[0] for definition in definitions for line in definition.split(",\n"))
+
 
 _FIRST: Final = f"""
 CREATE TABLE accounts (
@@ -69,24 +97,7 @@ CREATE TABLE accounts (
     is_armed INTEGER NOT NULL DEFAULT 0,
     {_UNITS}
 );
-CREATE TABLE reservations (
-    id TEXT PRIMARY KEY,
-    state INTEGER NOT NULL,
-    accounts TEXT NOT NULL,
-    nanousd INTEGER NOT NULL,
-    tokens INTEGER NOT NULL,
-    calls INTEGER NOT NULL,
-    attempts INTEGER NOT NULL,
-    output_limit INTEGER,
-    owner TEXT NOT NULL,
-    lease_end_s REAL NOT NULL,
-    {_ENTRY.format(x="")}
-) WITHOUT ROWID;
-CREATE TABLE entries (
-    id TEXT PRIMARY KEY,
-    {_ENTRY.format(x=" NOT NULL")}
-) WITHOUT ROWID;
-CREATE INDEX entries_by_run ON entries (run_id);
+{_calls(_ENTRY_AT_FIRST)}
 CREATE TABLE runs (
     id TEXT PRIMARY KEY,
     workflow TEXT NOT NULL,
@@ -106,8 +117,20 @@ CREATE TABLE hours (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: Final = (_FIRST,)
-"""The statement at index n takes a ledger from version n to version n + 1."""
+# By copies: SQLite drops a column since 3.35 only, and systems whose Python is supported have older ones.
+_WITHOUT_FINGERPRINTS: Final = f"""
+ALTER TABLE reservations RENAME TO reservations_at_first;
+ALTER TABLE entries RENAME TO entries_at_first;
+DROP INDEX entries_by_run;
+{_calls(_ENTRY)}
+INSERT INTO reservations SELECT {_columns(_HOLD, _ENTRY)} FROM reservations_at_first;
+INSERT INTO entries SELECT id, {_columns(_ENTRY)} FROM entries_at_first;
+DROP TABLE reservations_at_first;
+DROP TABLE entries_at_first;
+"""
+
+MIGRATIONS: Final = (_FIRST, _WITHOUT_FINGERPRINTS)
+"""The statements at index n take a ledger from version n to version n + 1."""
 
 APPLICATION_ID: Final = 0x62757273
 """Marks a SQLite file as a bursar ledger: "burs"."""
