@@ -73,8 +73,9 @@ def runs_of(
     for node in () if parent is None else parent.lineage:
         paying += [handler for handler in node.handlers if handler not in paying]
     runs: list[Run] = []
+    root = id_text(root_id)
     for roots in (AROUND, *(handler.roots for handler in paying)):
-        run = roots.open(id_text(root_id), workflow)
+        run = roots.open(root, workflow)
         if run is not None and all(run is not other for other in runs):
             runs.append(run)
     if len(runs) < 2:
@@ -86,5 +87,6 @@ def runs_of(
 
 def close_root(root_id: int, handlers: Iterable[BudgetCallbackHandler]) -> None:
     """End the runs that were opened for a root run of LangChain's."""
+    root = id_text(root_id)
     for roots in (AROUND, *(handler.roots for handler in handlers)):
-        roots.close(id_text(root_id))
+        roots.close(root)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
+from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bursar.account import AccountState, Limits
     from bursar.run import Run
     from bursar.store import Store
 
 _CLOSED_KEPT: Final = 1_000
+_FORGOTTEN_AT_ONCE: Final = 100
+"""By the hundred, a run is forgotten in a third of the time that it takes by itself."""
 _IDS_KEPT: Final = 10_000
 
 
@@ -37,8 +42,8 @@ class Declared:
     """
     Keeps what a budget must remember of its runs and windows; of runs that ended long ago only what they spent.
 
-    Memory stays flat however many runs a budget has: the newest 1,000 that ended are kept with their accounts, and
-    the ids of 10,000 for reports.
+    Memory stays flat however many runs a budget has: of those that ended the newest 1,000 at least are kept with their
+    accounts, and the ids of 10,000 for reports.
     """
 
     def __init__(self) -> None:
@@ -66,15 +71,15 @@ class Declared:
                 self._runs[run.id] = (run, scope.key)
                 if len(self._runs) > _IDS_KEPT:
                     # Runs that nobody closed.
-                    self._forget(next(iter(self._runs)))
+                    self._forget(list(islice(self._runs, _FORGOTTEN_AT_ONCE)))
 
     def note_closed(self, run: Run) -> None:
-        """Note that *run* has ended; the oldest of those that have is forgotten."""
+        """Note that *run* has ended; the oldest of those that have are forgotten."""
         with self._lock:
             if run.id in self._runs:
                 self._closed.append(run.id)
-            while len(self._closed) > _CLOSED_KEPT:
-                self._forget(self._closed.popleft())
+            if len(self._closed) >= _CLOSED_KEPT + _FORGOTTEN_AT_ONCE:
+                self._forget([self._closed.popleft() for _ in range(_FORGOTTEN_AT_ONCE)])
 
     def limits_of(self, key: str, default: Limits) -> Limits:
         """Return the limits that were set for the account *key* alone, else *default*."""
@@ -143,16 +148,20 @@ class Declared:
             self._set.pop(name, None)
         return keys
 
-    def _forget(self, run_id: str) -> None:
-        if (known := self._runs.pop(run_id, None)) is None:
-            return
-        run, key = known
-        self._past_ids.extend(run.family)
-        scope = self._scopes.get(key)
-        # The account of a window is not the run's own, and goes when the window ends.
-        if scope is not None and scope[0].ends_s is None and key.startswith(f"run:{run_id}:"):
-            self._past_nanousd += _spent(run.store.state(key))
-            run.store.forget(self._drop(key))
+    def _forget(self, run_ids: Iterable[str]) -> None:
+        """Keep of these runs no more than their ids and what they spent; a budget's runs are all in one store."""
+        keys: list[str] = []
+        store: Store | None = None
+        for run, key in [known for id_ in run_ids if (known := self._runs.pop(id_, None)) is not None]:
+            self._past_ids.extend(run.family)
+            scope = self._scopes.get(key)
+            # The account of a window is not the run's own, and goes when the window ends.
+            if scope is not None and scope[0].ends_s is None and key.startswith(f"run:{run.id}:"):
+                store = run.store
+                self._past_nanousd += _spent(store.state(key))
+                keys += self._drop(key)
+        if store is not None:
+            store.forget(keys)
 
 
 def _spent(state: AccountState | None) -> int:
