@@ -168,6 +168,24 @@ def test_an_unwritable_data_directory_is_said_once(tmp_path: Path) -> None:
     assert "BURSAR_STORE" in done.stderr
 
 
+def test_a_user_without_a_home(tmp_path: Path) -> None:
+    """In a container whose user is but a number, which names no home either, the ledger is in memory."""
+    is_unknown = "import os, pwd\ndef gone(uid): raise KeyError(uid)\npwd.getpwuid = gone\n"
+    spends = (
+        "import bursar, openai\nfrom bursar.simulator import Simulator\n"
+        "with Simulator() as sim, openai.OpenAI(base_url=sim.openai_base_url, api_key='none') as client:\n"
+        "    client = bursar.guard(client, budget=1.00)\n"
+        "    client.chat.completions.create(model='gpt-4o', messages=[{'role': 'user', 'content': 'hi'}])\n"
+        "    print(client.bursar.spent > 0)"
+    )
+    code = f"{is_unknown}os.chdir({str(tmp_path)!r})\n{_SHOW}\n{spends}"
+    done = _child(code, HOME="", XDG_DATA_HOME="", XDG_CONFIG_HOME="")
+
+    assert ["memory:", "True", "True"] == done.stdout.split(), done.stderr
+    assert 1 == done.stderr.count("RuntimeWarning: bursar keeps the ledger in memory")
+    assert [] == list(tmp_path.iterdir())
+
+
 def test_a_store_that_was_named_is_never_replaced(tmp_path: Path) -> None:
     """A store that somebody asked for and that does not open is an error, and no warning."""
     blocked = tmp_path / "a file"

@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import gc
 import io
+import os
 import sys
+from contextlib import redirect_stdout
 from importlib import import_module
 from typing import Final
 
@@ -51,6 +53,10 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         out: object = sys.stdout
+        if out is None:
+            # It was closed, as in `bursar report >&-`.
+            nowhere = ctx.with_resource(open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (closed with *ctx*)
+            ctx.with_resource(redirect_stdout(nowhere))
         if isinstance(out, io.TextIOWrapper):
             # A name may hold what the terminal, or the file that this goes to, has no letter for.
             out.reconfigure(errors="backslashreplace")

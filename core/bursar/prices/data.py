@@ -16,6 +16,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
+from bursar.folders import data_path
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
@@ -71,9 +73,7 @@ class PriceData:
 
 def stored_path() -> Path:
     """Return where refreshed data is kept."""
-    from platformdirs import user_data_path
-
-    return user_data_path("bursar", appauthor=False) / "price-data.json"
+    return data_path("price-data.json")
 
 
 @cache

@@ -42,6 +42,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from bursar.errors import BursarError
+from bursar.folders import config_path
 from bursar.prices.declared import OPTIONS
 from bursar.prices.overrides import Declarations, new_discount
 
@@ -63,9 +64,7 @@ class PriceFileError(BursarError, ValueError):
 
 def default_path() -> Path:
     """Return where the price file is looked for, when `BURSAR_PRICES` names none."""
-    from platformdirs import user_config_path
-
-    return user_config_path("bursar", appauthor=False) / "prices.toml"
+    return config_path("prices.toml")
 
 
 def read_user_file() -> Declarations:

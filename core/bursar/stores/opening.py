@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bursar.folders import data_path
 from bursar.stores.forks import hold_through_forks
 from bursar.stores.memory import MemoryStore
 
@@ -96,9 +97,7 @@ class _Stores:
             self._lock.release()
 
     def _default(self) -> Store:
-        from platformdirs import user_data_path
-
-        path = user_data_path("bursar", appauthor=False) / "ledger.db"
+        path = data_path("ledger.db")
         if _can_write(path):
             return self._once(f"sqlite:{path}", lambda: _sqlite(path))
         with self._lock:

@@ -93,6 +93,30 @@ def test_closed_pipe_is_quiet(book: Book) -> None:
     assert b"" == errors
 
 
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_output_that_was_closed_is_no_error(book: Book, form: str) -> None:
+    """`bursar report >&-` says nothing, as whoever called it wants; so does `python -m bursar`."""
+    book.call("run", "w", 1)
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"{sys.executable}" -m bursar report --format {form} >&-'],
+        env={**os.environ, "BURSAR_STORE": book.url},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_the_package_is_the_command_too() -> None:
+    """Where scripts are not on the path, `python -m bursar` is the same, and calls itself the same."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bursar", "report", "--help"], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.startswith("Usage: bursar report")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_output_that_cannot_be_written_is_told(book: Book) -> None:
     """A full disk under the output is an error without a traceback."""
