@@ -55,8 +55,13 @@ class Dropped:
         with self._lock:
             if self._thread is None or self._pid != os.getpid():
                 self._pid = os.getpid()
-                self._thread = threading.Thread(target=self._run, name="bursar-dropped", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="bursar-dropped", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    # The program is at its end, or may have no more threads: what is dropped waits for the next call.
+                    return
+                self._thread = thread
 
     def _run(self) -> None:
         while True:
