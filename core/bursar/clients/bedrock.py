@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from bursar.clients.attempts import Attempts
+from bursar.clients.patches import own_attributes, tell_patches
 from bursar.clients.twins import twin_class
 from bursar.clients.unmetered import unmetered_plan
 from bursar.dropped import dropped
@@ -72,6 +73,7 @@ def is_bedrock(client: object) -> bool:
 def guard_bedrock(client: ClientT, payer: Payer) -> ClientT:
     """Return a twin of *client* whose calls *payer* pays for."""
     given: Any = client
+    tell_patches(client)
     twin = _twin(given, _GuardedClient, bursar=payer)
     twin._endpoint = _twin(given._endpoint, _GuardedEndpoint)
     return cast("ClientT", twin)
@@ -79,7 +81,7 @@ def guard_bedrock(client: ClientT, payer: Payer) -> ClientT:
 
 def _twin(given: Any, mixin: type, **attributes: Any) -> Any:
     twin: Any = object.__new__(twin_class(type(given), mixin, **attributes))
-    vars(twin).update(vars(given))
+    vars(twin).update(own_attributes(given))
     return twin
 
 

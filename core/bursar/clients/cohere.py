@@ -15,9 +15,9 @@ import sys
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from contextvars import copy_context
 from functools import partial
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from bursar.clients.patches import own_attributes, tell_patches
 from bursar.clients.sent import Sending, guarded_http
 from bursar.clients.twins import twin_class
 from bursar.prices import provider_of_url
@@ -62,22 +62,22 @@ def is_cohere(client: object) -> bool:
 def guard_cohere(client: ClientT, payer: Payer) -> ClientT:
     """Return a twin of *client* whose calls *payer* pays for."""
     given: Any = client
+    tell_patches(client)
     wrapper = copy.copy(given._client_wrapper)
     wrapper.httpx_client = _guarded(wrapper.httpx_client, payer, wrapper.get_base_url())
     twin: Any = object.__new__(twin_class(type(client), bursar=payer))
-    shadows = [name for name, value in vars(client).items() if isinstance(value, FunctionType)]
     vars(twin).update(
-        {
-            name: _over(value, given._client_wrapper, wrapper)
-            for name, value in vars(client).items()
-            if name not in shadows
-        }
+        {name: _over(value, given._client_wrapper, wrapper) for name, value in own_attributes(client).items()}
     )
     if (pool := vars(twin).get("_executor")) is not None:
         vars(twin)["_executor"] = _Carrying(pool)
     # The SDK wraps these methods for each of its clients, by hand.
     module: Any = sys.modules.get("cohere.client")
-    if "chat" in shadows and hasattr(module, "validate_args") and hasattr(module, "throw_if_stream_is_true"):
+    if (
+        "chat" in vars(client)
+        and hasattr(module, "validate_args")
+        and hasattr(module, "throw_if_stream_is_true")
+    ):
         module.validate_args(twin, "chat", module.throw_if_stream_is_true)
     vars(twin)["_bursar_kept"] = client
     return cast("ClientT", twin)

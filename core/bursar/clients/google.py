@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from bursar.clients.aiohttp_lines import read_lines
 from bursar.clients.answer import AnswerReader
 from bursar.clients.attempts import Attempts
+from bursar.clients.patches import own_attributes, tell_patches
 from bursar.clients.planning import plan_call
 from bursar.clients.transport import http_package, read_through
 from bursar.clients.twins import plain_class, twin_class
@@ -55,6 +56,7 @@ def is_google(client: object) -> bool:
 def guard_google(client: ClientT, payer: Payer) -> ClientT:
     """Return a twin of *client* whose calls *payer* pays for."""
     given: Any = client
+    tell_patches(client)
     api_client = _guarded_api_client(given._api_client, payer)
     twin: Any = _twin(given, api_client, payer)
     return cast("ClientT", twin)
@@ -71,7 +73,7 @@ def _twin(client: Any, api_client: Any, payer: Payer) -> Any:
     if hasattr(plain, "live"):
         attributes["live"] = property(_refuse("live", _LIVE))
     twin: Any = object.__new__(twin_class(plain, **attributes))
-    for name, value in vars(client).items():
+    for name, value in own_attributes(client).items():
         if name == "_api_client":
             vars(twin)[name] = api_client
         elif name == "_aio":
@@ -100,7 +102,8 @@ def _refuse(name: str, why: str) -> Any:
 
 
 def _guarded_api_client(api_client: Any, payer: Payer) -> Any:
-    twin = copy.copy(api_client)
+    twin: Any = object.__new__(type(api_client))
+    vars(twin).update(own_attributes(api_client))
     twin.__class__ = twin_class(type(api_client), _GuardedApiClient, bursar=payer)
     # The SDK's own closes its connections when it goes; it lives as long as this does.
     twin._bursar_kept = api_client

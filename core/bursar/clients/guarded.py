@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from bursar.clients.batches import batch_call
 from bursar.clients.call import GuardedCall, current_call
+from bursar.clients.patches import own_attributes, tell_patches
 from bursar.clients.transport import let_go_when_dropped
 from bursar.clients.twins import plain_class, twin_class
 from bursar.clients.websockets import shut_sockets
@@ -54,6 +55,7 @@ def guard_client(client: ClientT, sdk: Sdk, payer: Payer) -> ClientT:
     guarded_class = twin_class(
         plain, choke_point, bursar=payer, _bursar_sdk=sdk, _bursar_prepares=prepares, **sockets
     )
+    tell_patches(client)
     return cast("ClientT", _twin(client, guarded_class))
 
 
@@ -69,8 +71,7 @@ def _twin(client: Any, twin_class: type) -> Any:
     Not by the SDK's own `copy()`: it calls the constructor, which a user's subclass may have given other arguments.
     """
     twin: Any = object.__new__(twin_class)
-    attributes: dict[str, Any] = vars(client)
-    for name, value in attributes.items():
+    for name, value in own_attributes(client).items():
         is_cached = isinstance(inspect.getattr_static(twin_class, name, None), functools.cached_property)
         if is_cached and not isinstance(value, _PLAIN):
             # A resource that calls through the client that it was made by; the twin makes its own when asked.

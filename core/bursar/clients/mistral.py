@@ -13,6 +13,7 @@ import copy
 import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from bursar.clients.patches import own_attributes, tell_patches
 from bursar.clients.sent import Sending, guarded_http
 from bursar.clients.twins import twin_class
 from bursar.errors import UnmeteredEndpoint
@@ -58,6 +59,7 @@ def is_mistral(client: object) -> bool:
 def guard_mistral(client: ClientT, payer: Payer) -> ClientT:
     """Return a twin of *client* whose calls *payer* pays for."""
     given: Any = client
+    tell_patches(client)
     config = copy.copy(given.sdk_configuration)
     for name, is_async in (("client", False), ("async_client", True)):
         http = getattr(config, name)
@@ -71,7 +73,7 @@ def guard_mistral(client: ClientT, payer: Payer) -> ClientT:
 
 def _twin(part: Any, config: Any, payer: Payer, parent: Any) -> Any:
     twin: Any = object.__new__(_guarded_class(type(part), payer))
-    for name, value in vars(part).items():
+    for name, value in own_attributes(part).items():
         if name == "sdk_configuration":
             vars(twin)[name] = config
         elif name == "parent_ref":

@@ -84,14 +84,22 @@ def sdk_of(client: object) -> Sdk:
         base_client = sys.modules.get(f"{name}._base_client")
         if base_client is None:
             continue
-        if isinstance(client, base_client.SyncAPIClient):
+        # Not isinstance(): a mock and a proxy pass for what they stand for, and cannot be guarded in its place.
+        if issubclass(type(client), base_client.SyncAPIClient):
             return Sdk(name, is_async=False)
-        if isinstance(client, base_client.AsyncAPIClient):
+        if issubclass(type(client), base_client.AsyncAPIClient):
             return Sdk(name, is_async=True)
     if isinstance(client, type):
         msg = f"guard() takes a client, not the class {client.__name__}; write guard({client.__name__}())"
         raise TypeError(msg)
     kind = f"{type(client).__module__}.{type(client).__qualname__}"
+    if client.__class__ is not type(client):
+        msg = (
+            f"guard() takes the client itself, not what stands for it: a {kind} that passes for "
+            f"{client.__class__.__name__}. Guard the client first and wrap what guard() returns; a test's client can "
+            "be a real one that talks to bursar.simulator"
+        )
+        raise TypeError(msg)
     msg = (
         "guard() takes a client of the OpenAI, Anthropic, Groq, google-genai, Mistral or Cohere SDK, or boto3's of "
         f"bedrock-runtime, not {kind}; a framework's model is guarded by its adapter, such as bursar_langchain"

@@ -12,6 +12,7 @@ import importlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -305,6 +306,33 @@ def test_hard_cap(kind: str, sim: Simulator, store: MemoryStore) -> None:
     assert sim.arrived == 10
     assert client.bursar.reserved == 0
     assert client.bursar.spent == sim.bill.total
+
+
+PATCHED: Any = {
+    "groq": [lambda client: client, "request"],
+    "google": [lambda client: client.models, "generate_content"],
+    "bedrock": [lambda client: client, "converse"],
+    "mistral": [lambda client: client.chat, "complete"],
+    "cohere": [lambda client: client, "chat"],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_client_that_was_instrumented_before(
+    kind: str, sim: Simulator, store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A function in place of one of its methods calls the client that it was put on: the twin has the method."""
+    make, ask, *_ = KINDS[kind]
+    (part_of, name), plain = PATCHED[kind], make(sim)
+    setattr(part_of(plain), name, partial(getattr(part_of(plain), name)))
+
+    client = guard(plain, Budget(calls=1, store=store))
+    ask(client)
+    with pytest.raises(BudgetExceeded):
+        ask(client)
+
+    assert sim.arrived == 1
+    assert name in caplog.text
 
 
 @pytest.mark.parametrize("kind", KINDS)
