@@ -17,7 +17,7 @@ from bursar.money import Money, parse_usd, to_usd
 from bursar.names import writable
 from bursar.paychain import PayChain, limits_lock
 from bursar.repeats import Repeats
-from bursar.scope import current_agent, current_run, leave
+from bursar.scope import UNSEEN, current_agent, enter_run, leave_run, run_around
 from bursar.store import Where
 from bursar.stores.journal import journal_for
 from bursar.usage import Usage
@@ -89,16 +89,16 @@ class Run:
         if self._token is not None:
             msg = f"{self.title} is entered already; make another with budget.run()"
             raise RuntimeError(msg)
-        outer = current_run.get()
-        self.open(outer)
-        self._token = current_run.set(self)
+        self.open(run_around())
+        self._token = enter_run(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._token is not None:
-            leave(current_run, self._token, self)
+            if not leave_run(self, self._token) and not self._chains:
+                logger.warning("%s %s", self.title, UNSEEN)
             self._token = None
         self.close()
 

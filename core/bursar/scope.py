@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from types import FrameType
 
     from bursar.meter import Meter, Observer
     from bursar.run import Run
@@ -15,13 +17,70 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 current_run: Final[ContextVar[Run | None]] = ContextVar("bursar_run", default=None)
-"""The innermost `with budget.run(...)` around this code."""
+"""The innermost `with budget.run(...)` of this context; see `run_around`."""
 
 current_agent: Final[ContextVar[str | None]] = ContextVar("bursar_agent", default=None)
 """The innermost `with agent(...)` around this code."""
 
 current_meter: Final[ContextVar[Meter | Observer | None]] = ContextVar("bursar_meter", default=None)
 """The meter that owns the reservation of the call being made: an inner one must not reserve again."""
+
+
+UNSEEN: Final = (
+    "ended in another context than it began in, and nothing was paid from it: calls made meanwhile did not see it. "
+    'In a dependency of a web framework, write "async with" in an async function; or guard the client inside the run'
+)
+
+_GENERATORS: Final = 0x20 | 0x200
+"""Marks the code of a generator, and of an async one; from `inspect`, which takes long to import."""
+
+_ENTERING: Final = frozenset({"__enter__", "__aenter__", "enter_context", "enter_async_context"})
+
+_runs_in: Final[dict[FrameType, list[Run]]] = {}
+"""The runs that generators are in, innermost last, by the generators' frames."""
+
+
+def run_around() -> Run | None:
+    """
+    Return the innermost `with budget.run(...)` around this code.
+
+    A generator may be stepped in another context each time, as web frameworks step one that they stream from in
+    threads: what it set at one step is not there at the next.  A run that a generator is in is found by its frame.
+    """
+    run = current_run.get()
+    if not _runs_in:
+        return run
+    inner = _run_in_stack()
+    return run if inner is None or (run is not None and inner in run.lineage) else inner
+
+
+def _run_in_stack() -> Run | None:
+    frame: FrameType | None = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None:
+        if runs := _runs_in.get(frame):
+            return runs[-1]
+        frame = frame.f_back
+    return None
+
+
+def enter_run(run: Run) -> Token[Run | None]:
+    """Put *run* around what the caller does from now on."""
+    frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None and frame.f_code.co_name in _ENTERING:
+        frame = frame.f_back
+    if frame is not None and frame.f_code.co_flags & _GENERATORS:
+        _runs_in.setdefault(frame, []).append(run)
+    return current_run.set(run)
+
+
+def leave_run(run: Run, token: Token[Run | None]) -> bool:
+    """End what `enter_run` began; whether that was seen in this context."""
+    for frame, runs in tuple(_runs_in.items()):
+        if run in runs:
+            runs.remove(run)
+            if not runs:
+                _runs_in.pop(frame, None)
+    return leave(current_run, token, run)
 
 
 @contextmanager
@@ -42,9 +101,9 @@ def agent(name: str) -> Generator[None]:
         leave(current_agent, token, name)
 
 
-def leave(variable: ContextVar[T | None], token: Token[T | None], value: T) -> None:
+def leave(variable: ContextVar[T | None], token: Token[T | None], value: T) -> bool:
     """
-    End a block in which *variable* was *value*.
+    End a block in which *variable* was *value*; whether it was that in this context.
 
     A block in an async generator, a test's fixture or a dependency of a web framework may end in another context than
     it began in; of that one nothing is known but whether it was copied from inside the block.
@@ -52,5 +111,7 @@ def leave(variable: ContextVar[T | None], token: Token[T | None], value: T) -> N
     try:
         variable.reset(token)
     except ValueError:
-        if variable.get() is value:
-            variable.set(None if token.old_value is Token.MISSING else token.old_value)
+        if variable.get() is not value:
+            return False
+        variable.set(None if token.old_value is Token.MISSING else token.old_value)
+    return True

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from bursar.budget.arguments import parse_name
 from bursar.errors import BudgetExceeded
 from bursar.payer import Payer
-from bursar.scope import current_run
+from bursar.scope import run_around
 from bursar_autogen.budgets import budget_named, name_to_dump, taken
 from bursar_autogen.call import Call, current_call
 from bursar_autogen.identity import asker_of, caller
@@ -119,7 +119,7 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
         self._given_provider = parse_name(provider, "provider")
         self._inner = Inner(client, model=self._model, provider=self._given_provider)
         self._others = tuple(Inner(other) for other in others)
-        self._pay(taken(budget), parse_name(agent, "agent"), current_run.get())
+        self._pay(taken(budget), parse_name(agent, "agent"), run_around())
 
     def _pay(self, budget: Budget | None, agent: str | None, made_in: Run | None) -> None:
         self._made_in = made_in
@@ -144,7 +144,7 @@ class BudgetedChatCompletionClient(ChatCompletionClient, Component[BudgetedClien
             model=self._model,
             provider=self._given_provider,
         )
-        twin._pay(self.bursar.budget, parse_name(name, "agent"), current_run.get() or self._made_in)
+        twin._pay(self.bursar.budget, parse_name(name, "agent"), run_around() or self._made_in)
         return twin
 
     async def create(

@@ -22,7 +22,7 @@ from autogen_agentchat.teams import BaseGroupChat
 
 from bursar.payer.roots import pays_from
 from bursar.run import Run
-from bursar.scope import current_run
+from bursar.scope import run_around
 from bursar_autogen.identity import agent_of, asker_of, caller
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class TeamRun:
         self.workflow = workflow
         self.around = around
         self.under = under
-        self._scope = current_run.get()
+        self._scope = run_around()
         self._lock = threading.Lock()
         self._runs: dict[int, tuple[Budget | None, Run]] = {}
 
@@ -134,7 +134,7 @@ def run_of(handled: Handled | None, budget: Budget | None, made_in: Run | None) 
     if handled is None or handled.team_id is None:
         return None
     run = team_run(handled.team_id, handled.name).run(budget, made_in)
-    entered = current_run.get()
+    entered = run_around()
     return None if _is_nearer(entered, run) else run
 
 

@@ -13,7 +13,7 @@ from bursar.errors import StoreError
 from bursar.money import format_usd
 from bursar.payer.roots import pays_from
 from bursar.policy import logger
-from bursar.scope import current_run
+from bursar.scope import run_around
 from bursar.store import Where
 from bursar_autogen.budgets import budget_named, must_be_given, name_to_dump
 from bursar_autogen.exhaustion import refusal_that_stays, shortage
@@ -114,9 +114,9 @@ class BudgetTermination(TerminationCondition, Component[BudgetTerminationConfig]
         at_work = handled()
         run = None
         if at_work is not None and at_work.team_id is not None:
-            run = run_of(at_work, self._budget, None) or current_run.get()
+            run = run_of(at_work, self._budget, None) or run_around()
         elif self._run is None:
-            entered = current_run.get()
+            entered = run_around()
             run = entered if entered is not None and pays_from(entered, self._budget) else None
         if run is not None:
             self._run = run

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from crewai import Crew
 from crewai.llms.base_llm import BaseLLM
 
-from bursar.scope import current_run
+from bursar.scope import run_around
 from bursar_crewai.calls import apaid, note_usage, paid
 from bursar_crewai.embedding import BASES, paid_embedding
 from bursar_crewai.frames import follow, following, unfollow
@@ -87,7 +87,7 @@ def _wrap(wrapped_class: type, methods: Mapping[str, Any]) -> None:
 
 def _paying(plain: Any) -> Any:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not ATTACHED and current_run.get() is None:
+        if not ATTACHED and run_around() is None:
             return plain(self, *args, **kwargs)
         return paid(plain, self, args, kwargs)
 
@@ -96,7 +96,7 @@ def _paying(plain: Any) -> Any:
 
 def _apaying(plain: Any) -> Any:
     async def acall(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not ATTACHED and current_run.get() is None:
+        if not ATTACHED and run_around() is None:
             return await plain(self, *args, **kwargs)
         return await apaid(plain, self, args, kwargs)
 
@@ -113,7 +113,7 @@ def _noting(plain: Any) -> Any:
 
 def _embedding(plain: Any) -> Any:
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not ATTACHED and current_run.get() is None:
+        if not ATTACHED and run_around() is None:
             return plain(self, *args, **kwargs)
         return paid_embedding(plain, self, args, kwargs)
 
@@ -122,7 +122,7 @@ def _embedding(plain: Any) -> Any:
 
 def _following(plain: Any) -> Any:
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not ATTACHED and current_run.get() is None:
+        if not ATTACHED and run_around() is None:
             return plain(self, *args, **kwargs)
         with following(self):
             return plain(self, *args, **kwargs)

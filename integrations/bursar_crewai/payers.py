@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bursar.attributes import attribute
 from bursar.payer.rooted import RootedPayer
-from bursar.scope import current_run
+from bursar.scope import run_around
 
 if TYPE_CHECKING:
     from bursar.budget import Budget
@@ -82,6 +82,6 @@ def payers_of(place: Place) -> list[RootedPayer]:
             payer = attached_to(owner) if owner is not None else None
             if payer is not None and payer not in found:
                 found.append(payer)
-    if not found and current_run.get() is not None:
+    if not found and run_around() is not None:
         return [AROUND]
     return found

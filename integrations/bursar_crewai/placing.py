@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bursar.scope import current_run
+from bursar.scope import run_around
 from bursar_crewai.identity import agent_of
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def booking_at(place: Place, payers: list[RootedPayer]) -> Booking:
     """Return what a call made at *place* is booked to, and paid from: by each of *payers*, innermost first."""
     first, *besides = payers
-    run = current_run.get()
+    run = run_around()
     known: list[str] = []
     for paying in (run, *payers):
         if paying is not None and paying.budget is not None:

@@ -19,7 +19,7 @@ from bursar.budget.arguments import parse_name
 from bursar.clients.guarded import guard_client
 from bursar.clients.sdk import sdk_of
 from bursar.payer import Booking, Payer
-from bursar.scope import current_run
+from bursar.scope import run_around
 from bursar_langchain.embedding import guard_embeddings
 from bursar_langchain.handler import BudgetCallbackHandler
 from bursar_langchain.identity import NAMED_BY_USER, agent_of
@@ -119,7 +119,7 @@ class PlacedPayer(Payer):
     def open(self, root_id: str, workflow: str) -> Run:
         """Return the run that stands for the model as long as it lives, whatever run of LangChain's it is called in."""
         del root_id, workflow
-        return self._own_run(current_run.get())
+        return self._own_run(run_around())
 
     def close(self, root_id: str) -> None:
         """End nothing: the model may be called again."""
@@ -134,9 +134,7 @@ def with_seen_attempts(model: ModelT) -> ModelT:
 
 def _payer(budget: Budget | None, agent: str | None) -> PlacedPayer:
     workflow = agent or "langchain"
-    return PlacedPayer(
-        budget, agent=agent, workflow=workflow, made_in=current_run.get(), outer=None, store=None
-    )
+    return PlacedPayer(budget, agent=agent, workflow=workflow, made_in=run_around(), outer=None, store=None)
 
 
 _CLIENTS_REMEMBERED: Final = 64

@@ -19,7 +19,7 @@ from bursar.clients.guarded import guard_client
 from bursar.clients.mistral import guard_mistral, is_mistral
 from bursar.clients.sdk import sdk_of
 from bursar.payer import Payer
-from bursar.scope import current_run
+from bursar.scope import run_around
 from bursar.stores.opening import open_store
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def guard(
         own,
         agent=agent if agent is not None else label,
         workflow=label if label is not None else agent,
-        made_in=current_run.get(),
+        made_in=run_around(),
         outer=getattr(client, "bursar", None),
         store=named_store,
     )

@@ -17,7 +17,7 @@ from bursar.money import to_usd
 from bursar.names import writable
 from bursar.paychain import Booking
 from bursar.run import UNATTRIBUTED, Run
-from bursar.scope import current_agent, current_run
+from bursar.scope import current_agent, run_around
 from bursar.store import Where
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Payer:
     @property
     def run(self) -> Run:
         """The run that a call made here and now is booked to."""
-        run = current_run.get() or self._made_in
+        run = run_around() or self._made_in
         if run is not None and run.is_open_in_store:
             return run
         return self._own_run(None)
@@ -100,7 +100,7 @@ class Payer:
         Raises:
             UnknownAgent: The run's budget has no allotment for the name that this client was given.
         """
-        around = run or current_run.get()
+        around = run or run_around()
         name = named or current_agent.get()
         last, known = self._last
         if last is around and (booking := known.get(name)) is not None and booking.chain.is_newest:
@@ -142,7 +142,7 @@ class Payer:
         Raises:
             UnknownAgent: It is not, and the client has no budget of its own.
         """
-        run = run or current_run.get() or self._made_in
+        run = run or run_around() or self._made_in
         if self.agent is None or self.budget is not None or run is None or run.budget is None:
             return
         if run.budget.agents and self.agent not in run.budget.agents:

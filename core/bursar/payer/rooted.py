@@ -11,7 +11,7 @@ from bursar.dropped import dropped
 from bursar.ledger import Report
 from bursar.payer import Booking, Payer
 from bursar.payer.roots import Roots, pays_from
-from bursar.scope import current_run
+from bursar.scope import run_around
 from bursar.store import Where
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class RootedPayer(Payer):
         own = budget if isinstance(budget, Budget) or budget is None else Budget(budget)
         name = parse_name(agent, "agent")
         super().__init__(
-            own, agent=name, workflow=name or workflow, made_in=current_run.get(), outer=None, store=None
+            own, agent=name, workflow=name or workflow, made_in=run_around(), outer=None, store=None
         )
         self._is_for_each_run = isinstance(budget, Budget)
         self._roots = Roots(own, is_always_one=True) if self._is_for_each_run else _AROUND
@@ -91,14 +91,14 @@ class RootedPayer(Payer):
     @property
     def spent(self) -> Decimal:
         """Dollars that were spent with this budget, in all of the framework's runs, presumed spent included."""
-        if not self._is_for_each_run or current_run.get() is not None:
+        if not self._is_for_each_run or run_around() is not None:
             return super().spent
         report = self.report()
         return report.total + report.presumed
 
     def report(self) -> Report:
         """Return what the calls have cost, in every run that they were made in."""
-        if not self._used or current_run.get() is not None:
+        if not self._used or run_around() is not None:
             return super().report()
         dropped.do_all()
         store = next(iter(self._used.values())).store

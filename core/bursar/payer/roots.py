@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from bursar.run import Run
-from bursar.scope import current_run
+from bursar.scope import run_around
 
 if TYPE_CHECKING:
     from bursar.budget import Budget
@@ -35,7 +35,7 @@ class Roots:
     def __init__(self, budget: Budget | None = None, *, is_always_one: bool = False) -> None:
         self.budget = budget
         self._is_always_one = is_always_one
-        self._made_in = current_run.get()
+        self._made_in = run_around()
         self._lock = threading.Lock()
         self._open: OrderedDict[str, Run] = OrderedDict()
 
@@ -54,7 +54,7 @@ class Roots:
             known = self._open.get(root_id)
         if known is not None:
             return known
-        around = current_run.get() or self._made_in
+        around = run_around() or self._made_in
         is_booked_to_it = around is not None and (self.budget is None or pays_from(around, self.budget))
         if is_booked_to_it or (self.budget is None and not self._is_always_one):
             run = around
