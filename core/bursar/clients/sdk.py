@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bursar.prices import provider_of_url
@@ -91,6 +92,9 @@ def sdk_of(client: object) -> Sdk:
             return Sdk(name, is_async=True)
     if isinstance(client, type):
         msg = f"guard() takes a client, not the class {client.__name__}; write guard({client.__name__}())"
+        raise TypeError(msg)
+    if isinstance(client, ModuleType):
+        msg = f"guard() takes a client, not the module {client.__name__}; make one, as guard(openai.OpenAI())"
         raise TypeError(msg)
     kind = f"{type(client).__module__}.{type(client).__qualname__}"
     if client.__class__ is not type(client):
