@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.llms.base import BaseLLM
 
+from bursar.clients.patches import own_attributes, tell_patches
 from bursar.ids import new_id
 from bursar_llama_index.clients import (
     OverGuardedClients,
@@ -111,6 +112,7 @@ def guard_model(
     if not isinstance(model, BaseLLM | BaseEmbedding):
         raise TypeError(_what_else(model))
     follow_runs()
+    tell_patches(model)
     guarding = Guarding(payer)
     twin = _twin(copy.copy(_without_clients(model)), guarding)
     if downgrade is not None:
@@ -129,6 +131,9 @@ def plain_class(model: object) -> type:
 def _twin(twin: Any, guarding: Guarding) -> Any:
     """Make *twin*, a copy of the user's model, one of a guarded class."""
     plain: Any = plain_class(twin)
+    for name in vars(twin).keys() - own_attributes(twin).keys():
+        # It would call the user's own model.
+        del vars(twin)[name]
     parts: list[type] = [GuardedEmbedding if issubclass(plain, BaseEmbedding) else GuardedLLM]
     if makes_clients(plain):
         parts.append(OverGuardedClients)

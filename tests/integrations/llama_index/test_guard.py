@@ -7,6 +7,7 @@ import copy
 import gc
 import pickle
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import openai
@@ -269,6 +270,23 @@ def test_two_guards(sim: Simulator, store: MemoryStore) -> None:
     assert len(all_entries(store)) == 1
     with pytest.raises(BudgetExceeded):
         first.chat(HELLO)
+
+
+def test_what_was_put_on_a_model_before(
+    sim: Simulator, store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A function in place of one of its methods calls the model that it was put on: the guarded one has the method."""
+    plain = openai_llm(sim)
+    vars(plain)["chat"] = partial(plain.chat)
+    llm = guard(plain, Budget(calls=1, store=store))
+
+    llm.chat(HELLO)
+    with pytest.raises(BudgetExceeded):
+        llm.chat(HELLO)
+
+    assert sim.arrived == 1
+    assert "in place of chat on this OpenAI" in caplog.text
+    assert "chat" in vars(plain)
 
 
 @pytest.mark.parametrize("what", ["gpt-4o", 5, None, OpenAI, openai])
