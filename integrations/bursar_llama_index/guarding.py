@@ -12,7 +12,8 @@ from weakref import WeakValueDictionary
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.llms.base import BaseLLM
 
-from bursar.clients.patches import own_attributes, tell_patches
+from bursar.clients.patches import tell_patches
+from bursar.clients.twins import own_attributes
 from bursar.ids import new_id
 from bursar_llama_index.clients import (
     OverGuardedClients,

@@ -19,8 +19,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from bursar.clients.attempts import Attempts
-from bursar.clients.patches import own_attributes, tell_patches
-from bursar.clients.twins import twin_class
+from bursar.clients.patches import tell_patches
+from bursar.clients.twins import twin_class, twin_of
 from bursar.clients.unmetered import unmetered_plan
 from bursar.dropped import dropped
 from bursar.errors import BudgetExceeded
@@ -80,9 +80,7 @@ def guard_bedrock(client: ClientT, payer: Payer) -> ClientT:
 
 
 def _twin(given: Any, mixin: type, **attributes: Any) -> Any:
-    twin: Any = object.__new__(twin_class(type(given), mixin, **attributes))
-    vars(twin).update(own_attributes(given))
-    return twin
+    return twin_of(given, twin_class(type(given), mixin, **attributes))
 
 
 class _GuardedClient(Base):

@@ -17,9 +17,9 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from bursar.clients.patches import own_attributes, tell_patches
+from bursar.clients.patches import tell_patches
 from bursar.clients.sent import Sending, guarded_http
-from bursar.clients.twins import twin_class
+from bursar.clients.twins import own_attributes, twin_class, twin_of
 from bursar.prices import provider_of_url
 from bursar.wire import endpoint_of
 
@@ -89,8 +89,9 @@ def _over(value: Any, wrapper: Any, twin: Any) -> Any:
         return twin
     if not type(value).__module__.startswith("cohere.") or not hasattr(value, "__dict__"):
         return value
-    changed = {name: _over(inner, wrapper, twin) for name, inner in vars(value).items()}
-    if all(changed[name] is inner for name, inner in vars(value).items()):
+    own = own_attributes(value)
+    changed = {name: _over(inner, wrapper, twin) for name, inner in own.items()}
+    if all(changed[name] is inner for name, inner in own.items()):
         return value
     part = object.__new__(type(value))
     vars(part).update(changed)
@@ -101,8 +102,7 @@ def _guarded(http: Any, payer: Payer, url: str) -> Any:
     is_async = type(http).__name__.startswith("Async")
     choke_point = _AsyncGuarded if is_async else _SyncGuarded
     provider = provider_of_url(url) or "cohere"
-    twin = copy.copy(http)
-    twin.__class__ = twin_class(type(http), choke_point, bursar=payer, bursar_provider=provider)
+    twin = twin_of(http, twin_class(type(http), choke_point, bursar=payer, bursar_provider=provider))
     twin.httpx_client = guarded_http(http.httpx_client, is_async=is_async)
     return twin
 

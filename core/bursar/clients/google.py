@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from bursar.clients.aiohttp_lines import read_lines
 from bursar.clients.answer import AnswerReader
 from bursar.clients.attempts import Attempts
-from bursar.clients.patches import own_attributes, tell_patches
+from bursar.clients.patches import tell_patches
 from bursar.clients.planning import plan_call
 from bursar.clients.transport import http_package, read_through
-from bursar.clients.twins import plain_class, twin_class
+from bursar.clients.twins import own_attributes, plain_class, twin_class, twin_of
 from bursar.clients.unmetered import never
 from bursar.errors import BudgetExceeded, UnmeteredEndpoint
 from bursar.meter.failures import failure_of, failure_of_status
@@ -102,9 +102,7 @@ def _refuse(name: str, why: str) -> Any:
 
 
 def _guarded_api_client(api_client: Any, payer: Payer) -> Any:
-    twin: Any = object.__new__(type(api_client))
-    vars(twin).update(own_attributes(api_client))
-    twin.__class__ = twin_class(type(api_client), _GuardedApiClient, bursar=payer)
+    twin = twin_of(api_client, twin_class(type(api_client), _GuardedApiClient, bursar=payer))
     # The SDK's own closes its connections when it goes; it lives as long as this does.
     twin._bursar_kept = api_client
     return twin

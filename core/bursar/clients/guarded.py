@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from bursar.clients.batches import batch_call
 from bursar.clients.call import GuardedCall, current_call
-from bursar.clients.patches import own_attributes, tell_patches
+from bursar.clients.patches import tell_patches
 from bursar.clients.transport import let_go_when_dropped
-from bursar.clients.twins import plain_class, twin_class
+from bursar.clients.twins import own_attributes, plain_class, twin_class
 from bursar.clients.websockets import shut_sockets
 from bursar.errors import BudgetExceeded
 from bursar.wire import Free, Unmetered, endpoint_of

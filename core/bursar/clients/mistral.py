@@ -13,9 +13,9 @@ import copy
 import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from bursar.clients.patches import own_attributes, tell_patches
+from bursar.clients.patches import tell_patches
 from bursar.clients.sent import Sending, guarded_http
-from bursar.clients.twins import twin_class
+from bursar.clients.twins import own_attributes, twin_class
 from bursar.errors import UnmeteredEndpoint
 from bursar.prices import provider_of_url
 from bursar.wire import Unmetered, endpoint_of

@@ -1,15 +1,10 @@
-"""
-What was put in place of a client's own methods after it was made, as instrumentation does.
-
-Such a function sends what it is given through the very client that it was put on: on a twin it would go past the
-budget.  So it is left out of a twin, and whoever guards the client is told in which order both work.
-"""
+"""Telling whoever guards a client what a twin of it is without: what instrumentation put on it."""
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, Final
 
+from bursar.clients.twins import is_patch
 from bursar.policy import logger
 
 if TYPE_CHECKING:
@@ -20,12 +15,6 @@ _DEPTH_MOST: Final = 4
 _NAMED_MOST: Final = 4
 _WRAPS_ITSELF: Final = "cohere"
 """The SDK that puts something in place of some methods of its own clients."""
-
-
-def own_attributes(thing: object) -> dict[str, Any]:
-    """Return the attributes of *thing* but for those that stand in place of a method of its class."""
-    kind = type(thing)
-    return {name: value for name, value in vars(thing).items() if not _is_patch(kind, name, value)}
 
 
 def tell_patches(client: object) -> None:
@@ -51,17 +40,13 @@ def _patches(
     """Yield where a patch is, and whose, in *part* of a client and in the parts below it."""
     kind = type(part)
     for name, value in tuple(vars(part).items()):
-        if _is_patch(kind, name, value):
+        if is_patch(kind, name, value):
             by = _author(value)
             if by != _WRAPS_ITSELF:
                 yield (*path, name), by
         elif len(path) < _DEPTH_MOST and _is_part(value, packages) and id(value) not in seen:
             seen.add(id(value))
             yield from _patches(value, packages, seen, (*path, name))
-
-
-def _is_patch(kind: type, name: str, value: object) -> bool:
-    return callable(value) and inspect.isroutine(inspect.getattr_static(kind, name, None))
 
 
 def _is_part(value: object, packages: set[str]) -> bool:

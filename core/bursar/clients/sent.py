@@ -10,7 +10,6 @@ Such an SDK has a method that every call goes through, which begins a call here,
 
 from __future__ import annotations
 
-import copy
 import json
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +18,7 @@ from bursar.clients.answer import parse_json
 from bursar.clients.attempts import Attempts
 from bursar.clients.planning import plan_call
 from bursar.clients.responses import stop_response, take_response
-from bursar.clients.twins import twin_class
+from bursar.clients.twins import twin_class, twin_of
 from bursar.errors import BudgetExceeded
 from bursar.meter.failures import failure_of, failure_of_status
 from bursar.wire import Free, Unmetered
@@ -200,9 +199,7 @@ class SentCall(Attempts):
 
 def guarded_http(http: Any, *, is_async: bool) -> Any:
     """Return a twin of an HTTP client over the same connections, which asks the call being made before it sends."""
-    twin = copy.copy(http)
-    twin.__class__ = twin_class(type(http), _AsyncSends if is_async else _Sends)
-    return twin
+    return twin_of(http, twin_class(type(http), _AsyncSends if is_async else _Sends))
 
 
 class _Sends(HttpClient):

@@ -1,7 +1,13 @@
-"""Twins: what is guarded is a copy of the user's own object, of a subclass that goes by the name of its class."""
+"""
+Twins: what is guarded is a copy of the user's own object, of a subclass that goes by the name of its class.
+
+What was put in place of a method of the object after it was made, as instrumentation does, calls that very object: on
+a twin it would go past the budget, and so no twin has it.
+"""
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 
@@ -22,6 +28,24 @@ def twin_class(kind: type, *mixins: type, **attributes: Any) -> type:
         "bursar_plain": plain,
     }
     return type(plain.__name__, (*mixins, plain), {**own, **attributes})
+
+
+def twin_of(thing: object, kind: type[Any]) -> Any:
+    """Return an object of *kind* that has what *thing* has."""
+    twin: Any = object.__new__(kind)
+    twin.__dict__.update(own_attributes(thing))
+    return twin
+
+
+def own_attributes(thing: object) -> dict[str, Any]:
+    """Return the attributes of *thing* but for those that stand in place of a method of its class."""
+    kind = type(thing)
+    return {name: value for name, value in vars(thing).items() if not is_patch(kind, name, value)}
+
+
+def is_patch(kind: type, name: str, value: object) -> bool:
+    """Whether *value*, an attribute of an object of *kind*, stands in place of a method of its class."""
+    return callable(value) and inspect.isroutine(inspect.getattr_static(kind, name, None))
 
 
 def plain_class(kind: type) -> type:
