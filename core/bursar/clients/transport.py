@@ -83,6 +83,8 @@ def let_go_when_dropped(stream: Any) -> None:
     A stream of most versions refers to a generator that refers to the stream, and a response to a stream of bytes
     that refers to the response: left alone, a dropped stream ends whenever the garbage collector comes by.
     """
+    # Instrumentation may have put it into a proxy, which passes for it and cannot be copied.
+    stream = inspect.unwrap(stream)
     passing: Any = getattr(getattr(stream, "response", None), "stream", None)
     if not isinstance(passing, _Passing):
         return

@@ -109,6 +109,61 @@ def test_a_client_that_is_as_it_was_made(stage: Stage, caplog: pytest.LogCapture
     assert "leaves out" not in caplog.text
 
 
+class Proxy:
+    """Stands for a stream, as a proxy of `wrapt` does: all that is asked of it is asked of what it wraps."""
+
+    __slots__ = ("__wrapped__",)
+    __wrapped__: Any
+
+    def __init__(self, wrapped: Any) -> None:
+        object.__setattr__(self, "__wrapped__", wrapped)
+
+    @property
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """What it stands for."""
+        return self.__wrapped__.__class__
+
+    @property
+    def __dict__(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What that has."""
+        return self.__wrapped__.__dict__
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__wrapped__, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self.__wrapped__, name, value)
+
+    def __iter__(self) -> Any:
+        return iter(self.__wrapped__)
+
+    def __copy__(self) -> Any:
+        msg = "object proxy must define __copy__()"
+        raise NotImplementedError(msg)
+
+
+@pytest.mark.parametrize("is_read", [True, False], ids=["read", "dropped"])
+def test_a_stream_that_instrumentation_stands_for(
+    is_read: bool, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What instruments the SDK's class may hand on a proxy of its stream; that is read, and dropped, as the stream."""
+    request: Any = openai.OpenAI.request
+
+    def instrumented(*args: Any, **kwargs: Any) -> Any:
+        return Proxy(request(*args, **kwargs))
+
+    monkeypatch.setattr(openai.OpenAI, "request", instrumented)
+    client = stage.guard(stage.openai)
+
+    stream = client.chat.completions.create(**CHAT, stream=True)
+    seen = len(list(stream)) if is_read else 0
+    del stream
+
+    assert (seen > 0) is is_read
+    assert client.bursar.reserved == 0
+    assert [entry.status for entry in stage.entries()] == ["ok" if is_read else "aborted"]
+
+
 class Double:
     """Passes for a client, as a mock with a specification and a proxy do."""
 
