@@ -25,6 +25,7 @@ from bursar_langchain.usage import is_from_cache, receipt_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import FrameType
     from uuid import UUID
 
     from langchain_core.outputs import LLMResult
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
 _EXTEND_EVERY_S: Final = 60.0
 _LEASE_S: Final = 600.0
 _AWAITS: Final = "agenerate"
+_STREAMS: Final = "astream"
+"""What of LangChain's awaits the answer of a model, and what hands it on piece by piece."""
 _KEPT: Final = "callback_manager"
-"""What of LangChain's awaits the answer of a chat model, and what that keeps as long as it does."""
+"""What `agenerate` of a chat model keeps as long as it awaits."""
 _FRAMES_MOST: Final = 8
 _HANDLERS_MODULE: Final = "langchain_core.callbacks.manager"
 
@@ -52,6 +55,8 @@ class ModelCall:
 
     Attributes:
         is_taken: Whether a start event of LangChain's stands for it already.
+
+        is_stream: Whether a task reads its answer piece by piece; between the pieces the call is suspended.
 
         handlers: Who was given to the call itself to pay for it.
 
@@ -92,6 +97,7 @@ class ModelCall:
         self._at_end = at_end
         self._around = around
         self._has_output = False
+        self.is_stream = False
         self._next_extend_s = 0.0
         self._task: asyncio.Task[Any] | None = None
         self._awaited: weakref.ref[Any] | None = None
@@ -122,8 +128,11 @@ class ModelCall:
         if task is None:
             return
         task.add_done_callback(self._task_done)
-        if (manager := _awaited_manager()) is not None:
-            self._awaited = weakref.ref(manager, self._not_awaited)
+        asked_by = _method_of_langchain()
+        self.is_stream = asked_by is not None and asked_by.f_code.co_name == _STREAMS
+        kept = None if asked_by is None or self.is_stream else asked_by.f_locals.get(_KEPT)
+        if isinstance(kept, AsyncCallbackManager):
+            self._awaited = weakref.ref(kept, self._not_awaited)
 
     def see_output(self) -> None:
         """A piece of the answer is there: calls made between pieces are the reader's own."""
@@ -224,6 +233,9 @@ class ModelCall:
         if not self.meter.is_open:
             return
         error = None if task.cancelled() else task.exception()
+        if self.is_stream and (self._has_output or (error is None and not task.cancelled())):
+            # A stream is suspended between its pieces, and each may be asked for in a task of its own, as chains do.
+            return
         if error is not None and is_of_a_handler(error):
             self.release()
         else:
@@ -286,8 +298,9 @@ class Calls:
         for call in inside:
             if is_stopped:
                 call.release()
-            elif call.plan.is_async:
+            elif call.plan.is_async and not call.is_stream:
                 call.leave(type(error).__name__)
+            # A stream is closed after what it lies in, and then told of.
             # In a thread of its own a call goes on to its end, whoever still listens.
 
     def __len__(self) -> int:
@@ -303,15 +316,16 @@ class Calls:
 CALLS: Final = Calls()
 
 
-def _awaited_manager() -> AsyncCallbackManager | None:
-    """Return LangChain's manager of callbacks that tells of the call now, kept by the coroutine that awaits it."""
+def _method_of_langchain() -> FrameType | None:
+    """Return the frame of the method of LangChain's that tells of the call now."""
     frame = inspect.currentframe()
     for _ in range(_FRAMES_MOST):
-        if frame is None or frame.f_code.co_name == _AWAITS:
+        if frame is None or frame.f_code.co_name in {_AWAITS, _STREAMS}:
             break
         frame = frame.f_back
-    kept = None if frame is None else frame.f_locals.get(_KEPT)
-    return kept if isinstance(kept, AsyncCallbackManager) else None
+    else:
+        return None
+    return frame
 
 
 def is_of_a_handler(error: BaseException) -> bool:
