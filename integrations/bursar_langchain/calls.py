@@ -17,7 +17,7 @@ from langchain_core.callbacks import AsyncCallbackManager
 
 from bursar.dropped import dropped
 from bursar.meter import Meter, Observer
-from bursar.meter.failures import failure_of
+from bursar.meter.failures import answer_in, failure_of
 from bursar.scope import current_meter
 from bursar.tokens import count_tokens
 from bursar.wire import Receipt
@@ -167,6 +167,8 @@ class ModelCall:
             reason = "closed" if isinstance(error, GeneratorExit) else type(error).__name__
             receipt = receipt_of(result, self.endpoint) if result is not None else Receipt()
             self.meter.abort(receipt, self._tokens_in(text), reason=reason)
+        elif (answer := answer_in(error)) is not None:
+            self.meter.settle(self.endpoint.read_response(answer))
         elif isinstance(error, Exception):
             is_billed, reason = failure_of(error)
             self.meter.fail(reason, is_billed=is_billed)

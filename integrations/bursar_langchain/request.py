@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from bursar.attributes import attributes
 from bursar.prices import provider_of_url
@@ -89,7 +89,11 @@ def text_request(
 
 
 def _body(params: Mapping[str, Any], metadata: Mapping[str, Any], model: str) -> dict[str, Any]:
-    body = {key: value for key, value in params.items() if key not in _NOT_SENT and value is not None}
+    body = {
+        key: _as_schema(value) if isinstance(value, type) else value
+        for key, value in params.items()
+        if key not in _NOT_SENT and value is not None
+    }
     body["model"] = model
     limit = metadata.get("ls_max_tokens")
     if isinstance(limit, int):
@@ -99,6 +103,27 @@ def _body(params: Mapping[str, Any], metadata: Mapping[str, Any], model: str) ->
     elif "max_output_tokens" in body:
         body["max_tokens"] = body.pop("max_output_tokens")
     return body
+
+
+def _as_schema(kind: Any) -> Any:
+    """Return the JSON schema that a class is sent as, where an answer of its form is asked for."""
+    make: Any = getattr(kind, "model_json_schema", None) or getattr(kind, "schema", None)
+    if make is None:
+        return kind
+    return {"type": "json_schema", "json_schema": {"name": kind.__name__, "schema": _strict(make())}}
+
+
+def _strict(node: Any) -> Any:
+    """Return a schema as the SDKs send it: every property is required, and no other is allowed."""
+    if isinstance(node, list):
+        return [_strict(item) for item in cast("list[Any]", node)]
+    if not isinstance(node, dict):
+        return node
+    found = {key: _strict(value) for key, value in cast("dict[str, Any]", node).items()}
+    properties: Any = found.get("properties")
+    if isinstance(properties, dict):
+        found |= {"required": list(cast("dict[str, Any]", properties)), "additionalProperties": False}
+    return found
 
 
 def class_of(serialized: Mapping[str, Any] | None) -> str:

@@ -264,7 +264,7 @@ class Meter(OuterCall):
 
     def fail(self, reason: str, *, is_billed: bool) -> Entry | None:
         """
-        Book a call that was sent and brought no answer.
+        Book a call that was sent and brought no answer, as far as an inner meter did not see one.
 
         Args:
             is_billed: Whether it may be billed all the same; then the bound is booked.
@@ -275,6 +275,9 @@ class Meter(OuterCall):
             return None
         if self._sent_s is None:
             return self.release()
+        if self.observed is not None and self.observed.usage is not None and self.observed.finished:
+            # It was answered; what went wrong is what was made of the answer.
+            return self.settle(self.observed)
         if is_billed:
             return self._resolve("aborted", bound_bill(self.held, self._model, Usage()), reason=reason)
         return self._resolve("error", Bill(0, "none", self._model, Usage()), reason=reason)

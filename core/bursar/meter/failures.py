@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+from bursar.wire.fields import is_mapping
+
+if TYPE_CHECKING:
+    from bursar.wire.fields import Json
 
 _NEVER_SENT: Final = frozenset(
     {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError"}
@@ -11,6 +16,13 @@ _NEVER_SENT: Final = frozenset(
 
 _MAYBE_BILLED: Final = frozenset({504, 524})
 """Answers of a gateway that gave up waiting while the provider may have gone on; other errors are not billed."""
+
+
+def answer_in(error: BaseException) -> Json | None:
+    """Return the whole answer that *error* carries, as the OpenAI SDK's about one that was cut by its own limit."""
+    dump: Any = getattr(getattr(error, "completion", None), "model_dump", None)
+    found: object = dump(mode="json") if callable(dump) else None
+    return found if is_mapping(found) else None
 
 
 def failure_of_status(status: int) -> tuple[bool, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import openai
 import pytest
+from pydantic import BaseModel
 
 from bursar import Budget, guard
 from bursar.clients.linking import link_header
@@ -16,10 +17,17 @@ from bursar.entry import Entry
 from bursar.meter import Meter, Observer, plan_request
 from bursar.payer import Payer
 from bursar.scope import current_meter
-from bursar.simulator import Fault, Simulator
+from bursar.simulator import Answer, Fault, Simulator
 from bursar.store import Where
 from bursar.stores.memory import MemoryStore
 from bursar.wire import OPENAI_CHAT
+
+
+class Reply(BaseModel):
+    """What is asked for."""
+
+    text: str
+
 
 BODY: Any = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 50}
 
@@ -69,6 +77,20 @@ def _entries(store: MemoryStore) -> list[Entry]:
 def _settle(meter: Meter) -> None:
     assert meter.observed is not None
     meter.settle(meter.observed)
+
+
+def test_an_answer_that_nobody_could_use(client: Any, sim: Simulator, store: MemoryStore) -> None:
+    """An answer that is whole is paid by what it used, whatever was made of it."""
+    sim.script("gpt-4o", Answer(output_tokens=40))
+    meter = _outer(store)
+    with _around(meter):
+        with pytest.raises(openai.LengthFinishReasonError):
+            client.chat.completions.parse(**{**BODY, "max_tokens": 5}, response_format=Reply)
+        meter.fail("LengthFinishReasonError", is_billed=True)
+
+    (entry,) = _entries(store)
+    assert ("ok", "priced") == (entry.status, entry.source)
+    assert int(sim.bill.total * 10**9) == entry.cost_nanousd
 
 
 def test_observed(client: Any, sim: Simulator, store: MemoryStore) -> None:

@@ -22,6 +22,7 @@ from langchain_core.language_models import BaseChatModel, FakeListLLM
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
+from pydantic import BaseModel, Field
 from tests.integrations.langchain.conftest import (
     OUTPUT,
     Scripted,
@@ -214,6 +215,27 @@ def test_a_stream_with_usage(sim: Simulator, run: Run) -> None:
         list(openai_model(sim, stream_usage=True).stream("hello"))
     assert [("ok", "priced")] == statuses(run)
     assert sim.bill.total == run.spent
+
+
+class Reply(BaseModel):
+    """What is asked for, in so many words that they count."""
+
+    text: str = Field(description="All that there is to say about the tides, in one sentence or in many." * 5)
+    sources: list[str]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_answer_by_a_schema_that_is_cut(is_async: bool, sim: Simulator, run: Run) -> None:
+    """The SDK raises what has come: it is booked as billed, and the bound had counted the schema."""
+    sim.script("gpt-4o-mini", Answer(output_tokens=40))
+    model = openai_model(sim, max_tokens=5).with_structured_output(Reply, method="json_schema")
+    with settled(run), pytest.raises(openai.LengthFinishReasonError):
+        asyncio.run(model.ainvoke("hello")) if is_async else model.invoke("hello")
+
+    assert [("ok", "priced")] == statuses(run)
+    assert sim.bill.total == run.spent
+    (entry,) = entries_of(run)
+    assert entry.overage_nanousd == 0
 
 
 @pytest.mark.parametrize("streams", [False, True])
