@@ -29,6 +29,9 @@ def receipt_of(response: Any, endpoint: Endpoint) -> Receipt:
         endpoint: The format in which the call was weighed, which is also that of the usage its provider states.
     """
     raw = _mapping(told) if (told := getattr(response, "raw", None)) is not None else {}
+    if is_mapping(whole := raw.get("response")):
+        # The last event of a stream of OpenAI's Responses holds the response.
+        raw = dict(whole)
     model = raw.get("model")
     name = model if isinstance(model, str) else None
     for key in _USAGE if raw else ():

@@ -21,7 +21,7 @@ from llama_index.core.llms.mock import MockLLM
 from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
 from llama_index.embeddings.openai import OpenAIEmbedding
-from llama_index.llms.openai import OpenAI
+from llama_index.llms.openai import OpenAI, OpenAIResponses
 from llama_index_instrumentation import get_dispatcher
 from pydantic import BaseModel
 from tests.integrations.llama_index.conftest import (
@@ -58,6 +58,29 @@ def _ended(handler: BudgetCallbackHandler) -> None:
     assert len(handler) == 0
     assert handler.bursar.reserved == 0
     assert current_meter.get() is None
+
+
+@pytest.mark.parametrize("way", ["chat", "stream_chat", "astream_chat", "stream_complete"])
+def test_responses_are_booked_at_what_they_used(way: str, sim: Simulator, store: MemoryStore) -> None:
+    """The last event of a stream holds the response, and with it the usage."""
+    handler = BudgetCallbackHandler(Budget(5, store=store))
+    llm = _with(
+        handler,
+        OpenAIResponses,
+        model="gpt-4o-mini",
+        api_base=sim.openai_base_url,
+        api_key="sk-planted",
+        max_retries=0,
+        max_output_tokens=40,
+    )
+    answer = ENTRIES[way](llm)
+    assert way in {"chat", "astream_chat"} or len(list(answer)) > 1
+    del answer
+    _ended(handler)
+
+    assert sim.wait_idle()
+    assert [("ok", "priced")] == [(entry.status, entry.source) for entry in all_entries(store)]
+    assert sim.bill.total == handler.bursar.spent
 
 
 @pytest.mark.parametrize("way", ENTRIES)
