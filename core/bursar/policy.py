@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -73,45 +73,3 @@ def format_amount(amount: int, unit: int) -> str:
     if unit == 0:
         return format_usd(amount)
     return f"{amount:,} {UNITS[unit].removesuffix('s') if amount == 1 else UNITS[unit]}"
-
-
-def parse_thresholds(value: float | Sequence[float] | None, *, what: str) -> tuple[int, ...]:
-    """
-    Return thresholds as parts per million, ascending.
-
-    Raises:
-        ValueError: One is not above 0 and at most 1.
-    """
-    if value is None:
-        return ()
-    values = (value,) if isinstance(value, int | float) else tuple(value)
-    for threshold in values:
-        if isinstance(threshold, bool) or not 0 < threshold <= 1:
-            msg = f"{what} must be a share of the limit above 0 and at most 1, such as 0.8, not {threshold!r}"
-            raise ValueError(msg)
-    return tuple(sorted({round(threshold * PPM) for threshold in values}))
-
-
-def parse_ladder(downgrade: Mapping[str, str | Sequence[str]] | None) -> dict[str, tuple[str, ...]]:
-    """
-    Return the ladder below each model: `{"a": "b", "b": "c"}` gives `a` the ladder `b`, `c`.
-
-    Raises:
-        ValueError: A ladder leads back to its own model.
-    """
-    steps = {model: (to,) if isinstance(to, str) else tuple(to) for model, to in (downgrade or {}).items()}
-    return {model: tuple(_descend(model, steps)) for model in steps}
-
-
-def _descend(model: str, steps: Mapping[str, tuple[str, ...]]) -> list[str]:
-    below: list[str] = []
-    pending = list(steps[model])
-    while pending:
-        cheaper = pending.pop(0)
-        if cheaper == model:
-            msg = f'downgrade leads from "{model}" back to "{model}"; a ladder must go down'
-            raise ValueError(msg)
-        if cheaper not in below:
-            below.append(cheaper)
-            pending.extend(steps.get(cheaper, ()))
-    return below

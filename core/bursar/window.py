@@ -35,7 +35,7 @@ def parse_per(per: object) -> Per:
             msg = f"per must be longer than nothing, not {per}"
             raise ValueError(msg)
         return per
-    if per not in {"run", "day", "month", "total"}:
+    if not isinstance(per, str) or per not in {"run", "day", "month", "total"}:
         msg = f'per must be "run", "day", "month", "total" or a timedelta, not {per!r}'
         raise ValueError(msg)
     return cast("Per", per)

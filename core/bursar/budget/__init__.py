@@ -13,12 +13,15 @@ from bursar.budget.arguments import (
     checked_agents,
     parse_allotments,
     parse_at_least,
+    parse_ladder,
     parse_limits,
     parse_min_output_tokens,
     parse_name,
     parse_on_exceed,
     parse_on_store_failure,
     parse_store,
+    parse_threshold,
+    parse_thresholds,
 )
 from bursar.budget.declared import Declared, Scope
 from bursar.budget.misnamed import Misnamed
@@ -34,8 +37,6 @@ from bursar.policy import (
     DEFAULT_WARN_AT,
     OnExceed,
     Policy,
-    parse_ladder,
-    parse_thresholds,
 )
 from bursar.run import Run
 from bursar.store import Where
@@ -75,7 +76,8 @@ class Budget:
         tokens, calls, attempts: Limits in other units on the same budget: tokens in and out, calls, and requests sent
             with retries.
 
-        warn_at: Shares of the limit, spent or reserved, at which to log a warning and call *on_notice*, once each.
+        warn_at: Shares of the limit, spent or reserved, at which to log a warning and call *on_notice*, once each:
+            `0.8` or `"80%"`, or several.
 
         downgrade: The cheaper model that stands in for a model that no longer fits: a name, or several in order.
 
@@ -113,9 +115,9 @@ class Budget:
         tokens: int | None = None,
         calls: int | None = None,
         attempts: int | None = None,
-        warn_at: float | Sequence[float] | None = DEFAULT_WARN_AT,
+        warn_at: float | str | Sequence[float | str] | None = DEFAULT_WARN_AT,
         downgrade: Mapping[str, str | Sequence[str]] | None = None,
-        downgrade_at: float | None = None,
+        downgrade_at: float | str | None = None,
         on_exceed: OnExceed = "raise",
         on_notice: Callable[[Notice], object] | None = None,
         min_output_tokens: int = DEFAULT_MIN_OUTPUT_TOKENS,
@@ -131,9 +133,9 @@ class Budget:
         self.per: Per = parse_per(per)
         self.within = within
         self.policy = Policy(
-            warn_at_ppm=parse_thresholds(warn_at, what="warn_at"),
+            warn_at_ppm=parse_thresholds(warn_at, "warn_at"),
             ladder=parse_ladder(downgrade),
-            downgrade_at_ppm=next(iter(parse_thresholds(downgrade_at, what="downgrade_at")), None),
+            downgrade_at_ppm=None if downgrade_at is None else parse_threshold(downgrade_at, "downgrade_at"),
             on_exceed=parse_on_exceed(on_exceed),
             on_notice=on_notice,
             wait_s=parse_at_least(0, wait_s, "wait_s"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
 
-from bursar.account import Limits
+from bursar.account import PPM, Limits
 from bursar.allotment import Share, parse_share
 from bursar.money import format_usd, parse_usd
 from bursar.names import writable
@@ -92,6 +92,91 @@ def parse_on_exceed(on_exceed: Any) -> OnExceed:  # noqa: ANN401 - unchecked yet
         return cast("OnExceed", on_exceed)
     msg = f'on_exceed must be "raise", "stop", "warn" or a function, not {on_exceed!r}'
     raise ValueError(msg)
+
+
+def parse_thresholds(value: object, what: str) -> tuple[int, ...]:
+    """
+    Return thresholds as parts per million, ascending.
+
+    Raises:
+        ValueError: One is no share above 0 and at most 1; the message names *what*.
+    """
+    if value is None:
+        return ()
+    return tuple(sorted({parse_threshold(one, what) for one in _each(value)}))
+
+
+def parse_threshold(value: object, what: str) -> int:
+    """
+    Return a threshold as parts per million.
+
+    Raises:
+        ValueError: It is no share above 0 and at most 1; the message names *what*.
+    """
+    share = value
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            share = float(value.strip()[:-1]) / 100
+        except ValueError:
+            share = None
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+        msg = (
+            f'{what} must be a share of the limit above 0 and at most 1, such as 0.8 or "80%", not {value!r}'
+        )
+        raise ValueError(msg)
+    return round(share * PPM)
+
+
+def parse_ladder(downgrade: object) -> dict[str, tuple[str, ...]]:
+    """
+    Return the ladder below each model: `{"a": "b", "b": "c"}` gives `a` the ladder `b`, `c`.
+
+    Raises:
+        TypeError: It is no mapping.
+        ValueError: Something in it is no name of a model, or a ladder leads back to its own model.
+    """
+    if downgrade is None:
+        return {}
+    if not isinstance(downgrade, Mapping):
+        msg = (
+            "downgrade must map a model to the cheaper one that stands in for it, such as "
+            f'{{"gpt-4o": "gpt-4o-mini"}}, not {downgrade!r}'
+        )
+        raise TypeError(msg)
+    steps = dict(_step(model, to) for model, to in cast("Mapping[object, object]", downgrade).items())
+    return {model: tuple(_descend(model, steps)) for model in steps}
+
+
+def _step(model: object, to: object) -> tuple[str, tuple[str, ...]]:
+    names = [model, *_each(to)]
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        msg = (
+            "downgrade must map names of models to the name of a cheaper one, or to several in order, not "
+            f"{model!r}: {to!r}"
+        )
+        raise ValueError(msg)
+    first, *others = cast("list[str]", names)
+    return first, tuple(others)
+
+
+def _each(value: object) -> list[object]:
+    """Return what *value* holds, or itself where it is one thing."""
+    is_one = isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable)
+    return [value] if is_one else list(cast("Iterable[object]", value))
+
+
+def _descend(model: str, steps: Mapping[str, tuple[str, ...]]) -> list[str]:
+    below: list[str] = []
+    pending = list(steps[model])
+    while pending:
+        cheaper = pending.pop(0)
+        if cheaper == model:
+            msg = f'downgrade leads from "{model}" back to "{model}"; a ladder must go down'
+            raise ValueError(msg)
+        if cheaper not in below:
+            below.append(cheaper)
+            pending.extend(steps.get(cheaper, ()))
+    return below
 
 
 def check_takes_one(function: object, what: str, argument: str) -> None:

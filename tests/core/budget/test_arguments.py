@@ -56,9 +56,17 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         'per must be "run", "day", "month", "total" or a timedelta, not \'week\'',
     ),
     "per nothing": ({"limit": 1, "per": timedelta(0)}, "per must be longer than nothing"),
-    "warn_at": ({"limit": 1, "warn_at": 80}, "warn_at must be a share .* such as 0.8, not 80"),
+    "warn_at": ({"limit": 1, "warn_at": 80}, "warn_at must be a share .* such as 0.8 or .* not 80"),
+    "warn_at text": ({"limit": 1, "warn_at": "80"}, "such as 0.8 or \"80%\", not '80'"),
+    "warn_at above": ({"limit": 1, "warn_at": ["50%", "120%"]}, "not '120%'"),
+    "warn_at nothing": ({"limit": 1, "warn_at": "nan%"}, "not 'nan%'"),
+    "warn_at thing": ({"limit": 1, "warn_at": timedelta(1)}, "warn_at must be a share"),
     "warn_at zero": ({"limit": 1, "warn_at": [0.5, 0]}, "warn_at must be"),
     "downgrade_at": ({"limit": 1, "downgrade_at": -0.1}, "downgrade_at must be a share"),
+    "downgrade_at text": ({"limit": 1, "downgrade_at": "$5"}, "downgrade_at must be a share .* not '\\$5'"),
+    "downgrade of nothing": ({"limit": 1, "downgrade": {"a": None}}, "or to several in order, not 'a': None"),
+    "downgrade of numbers": ({"limit": 1, "downgrade": {"a": ["b", 5]}}, r"not 'a': \['b', 5\]"),
+    "per list": ({"limit": 1, "per": ["day"]}, r"per must be .* not \['day'\]"),
     "downgrade in a circle": ({"limit": 1, "downgrade": {"a": "b", "b": "a"}}, 'leads from "a" back to "a"'),
     "on_exceed": (
         {"limit": 1, "on_exceed": "explode"},
@@ -125,6 +133,10 @@ def test_a_value_that_makes_no_sense_is_named_with_its_remedy(name: str) -> None
             "on_exceed is called with one argument, the BudgetExceeded",
         ),
         ({"limit": 1, "on_notice": takes_two}, "on_notice is called with one argument, a Notice"),
+        (
+            {"limit": 1, "downgrade": "gpt-4o-mini"},
+            r'downgrade must map .* \{"gpt-4o": "gpt-4o-mini"\}, not \'gpt',
+        ),
         ({"limit": 1, "on_notice": "log"}, "on_notice must be a function that takes a Notice, not 'log'"),
     ],
 )
@@ -132,6 +144,15 @@ def test_a_value_of_another_type_is_named(options: dict[str, Any], message: str)
     """What is of no fitting type is a TypeError."""
     with pytest.raises(TypeError, match=message):
         Budget(**options)
+
+
+@pytest.mark.parametrize("share", [0.5, "50%", " 50 % ", ["50%"], (0.5, "50%")])
+def test_a_threshold_is_a_share_or_a_percentage(share: Any) -> None:
+    """As an allotment, it may be written with a `%`."""
+    budget = Budget(1, warn_at=share)
+
+    assert (500_000,) == budget.policy.warn_at_ppm
+    assert 500_000 == Budget(1, downgrade_at="50%").policy.downgrade_at_ppm
 
 
 @pytest.mark.parametrize("function", [print, takes_one_or_two, max])
