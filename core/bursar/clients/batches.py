@@ -219,9 +219,9 @@ class BatchWatch:
         """Change nothing: no usage was asked for."""
         del error
 
-    def stop_answer(self, exceeded: Any, request: Any) -> Any:
+    def stop_answer(self, exceeded: Any, request_of: Any) -> Any:
         """Nothing is refused."""
-        del exceeded, request
+        del exceeded, request_of
 
     def received(self, response: Any, *, is_stream: bool) -> None:
         """Look at a successful answer, now or when it has been read."""

@@ -188,11 +188,16 @@ class GuardedCall:
             is_billed, reason = failure_of(error)
             self.meter.fail(reason, is_billed=is_billed)
 
-    def stop_answer(self, exceeded: BudgetExceeded, request: Any) -> Any:
-        """Return an HTTP response that says why the call was stopped, or None where its endpoint has no such thing."""
+    def stop_answer(self, exceeded: BudgetExceeded, request_of: Callable[[], Any]) -> Any:
+        """
+        Return an HTTP response that says why the call was stopped, or None where its endpoint has no such thing.
+
+        Args:
+            request_of: Makes the request that it stands for.
+        """
         if self.endpoint is None or not self.meter.stops_gracefully:
             return None
-        return stop_response(self.endpoint, self._body, exceeded, request, is_stream=self._ask.stream)
+        return stop_response(self.endpoint, self._body, exceeded, request_of(), is_stream=self._ask.stream)
 
     def without_usage(self, error: Exception) -> Any:
         """Return the options without the usage that only bursar asked for, if *error* is about just that, or None."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bursar.errors import BudgetExceeded
 
 
@@ -57,6 +59,6 @@ class Followed(Protocol):
         """Return the options to send once more after *error*, without the usage that was asked for, or None."""
         ...
 
-    def stop_answer(self, exceeded: BudgetExceeded, request: Any) -> Any:
+    def stop_answer(self, exceeded: BudgetExceeded, request_of: Callable[[], Any]) -> Any:
         """Return an HTTP response in place of the exception, or None where there is none."""
         ...

@@ -145,7 +145,7 @@ class _SyncGuard(_Guard):
         except BudgetExceeded as exceeded:
             if call is None:
                 raise
-            response = call.stop_answer(exceeded, self._build_request(options, retries_taken=0))
+            response = call.stop_answer(exceeded, lambda: self._build_request(options, retries_taken=0))
             if response is None:
                 call.raised(exceeded)
                 raise
@@ -201,7 +201,7 @@ class _AsyncGuard(_Guard):
         except BudgetExceeded as exceeded:
             if call is None:
                 raise
-            response = call.stop_answer(exceeded, self._build_request(options, retries_taken=0))
+            response = call.stop_answer(exceeded, lambda: self._build_request(options, retries_taken=0))
             if response is None:
                 call.raised(exceeded)
                 raise

@@ -104,20 +104,10 @@ class SQLiteStore:
 
     def reserve(self, claim: Claim, resolving: Resolution | None = None) -> Answer:
         """Hold the claim's bound on its whole chain, or nothing; atomic with *resolving*."""
-        keys: list[str] = []
         try:
-            with self._connection as cursor:
-                if resolving is not None:
-                    keys = self._resolve(cursor, resolving)[1]
-                grant = self._reserve_quickly(cursor, claim)
+            answer, keys = self._reserve_with(claim, resolving, quickly=True)
         except _InTheWay:
-            with self._connection as cursor:
-                if resolving is not None:
-                    keys = self._resolve(cursor, resolving)[1]
-                answer, freed = self._reserve(cursor, claim)
-            keys = [*keys, *freed]
-        else:
-            answer = grant
+            answer, keys = self._reserve_with(claim, resolving, quickly=False)
         if keys:
             self.waiters.wake(keys)
         return answer
@@ -216,12 +206,31 @@ class SQLiteStore:
         """Close the file; a later call opens it again."""
         self._connection.close()
 
-    def _reserve_quickly(self, cursor: sqlite3.Cursor, claim: Claim) -> Grant:
-        """Hold where nothing is in the way, not even a threshold: two statements, and nothing is read."""
+    def _reserve_with(
+        self, claim: Claim, resolving: Resolution | None, *, quickly: bool
+    ) -> tuple[Answer, list[str]]:
+        with self._connection as cursor:
+            keys = [] if resolving is None else self._resolve(cursor, resolving)[1]
+            if quickly and (grant := self._reserve_quickly(cursor, claim)) is not None:
+                return grant, keys
+            answer, freed = self._reserve(cursor, claim)
+        return answer, [*keys, *freed]
+
+    def _reserve_quickly(self, cursor: sqlite3.Cursor, claim: Claim) -> Grant | None:
+        """
+        Hold where nothing is in the way, not even a threshold: two statements, and nothing is read.
+
+        None where every account has something in the way, so that nothing is changed.
+
+        Raises:
+            _InTheWay: Something is, of which it is found only by a change that must be taken back.
+        """
         id_, accounts, amounts, owner, lease_s, _, is_dispatched, _, _, about = claim
         rows = self._accounts.rows(cursor, accounts)
         fitting = cursor.execute(rows.statements.hold_quickly, (*amounts, *rows.ids, *amounts)).rowcount
         if fitting != len(rows.ids):
+            if fitting == 0:
+                return None
             raise _InTheWay
         ends = (None, owner, self.now() + lease_s, *reservations.whose(about))
         row = (id_, int(is_dispatched), rows.text, *amounts, *ends)
