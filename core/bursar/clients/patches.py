@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 _DEPTH_MOST: Final = 4
 """As deep as the SDKs' parts lie: `client.beta.chat.completions`."""
 _NAMED_MOST: Final = 4
+_OF_PYTHON: Final = {"builtins", "abc", "typing"}
+"""Where classes come from that are no SDK's: of these are functions and modules, which hold everything else."""
 _WRAPS_ITSELF: Final = "cohere"
 """The SDK that puts something in place of some methods of its own clients."""
 
 
 def tell_patches(client: object) -> None:
     """Say in the log what `guard()` leaves out of a twin of *client*, if anything was put on it."""
-    packages = {_package(base) for base in type(client).__mro__}
+    packages = {_package(base) for base in type(client).__mro__} - _OF_PYTHON
     names = {".".join(path): by for path, by in _patches(client, packages, {id(client)})}
     if not names:
         return
