@@ -67,7 +67,7 @@ from bursar.stores.journal import Journal
 from bursar.stores.sqlite import SQLiteStore
 from bursar.usage import Usage
 store = SQLiteStore(Path({str(tmp_path)!r}) / "ledger.db")
-subject = Subject("call", "run", "doc", Agent("writer", "writer"), "openai", "gpt-4o", "openai.chat", "", False)
+subject = Subject("call", "run", "doc", Agent("writer", "writer"), "openai", "gpt-4o", "openai.chat", False)
 entry = Entry(new_id(), subject, "ok", "reported", 1, "gpt-4o", 5, 5, Usage())
 file = Path({str(tmp_path)!r}) / "ledger.db.unbooked"
 Journal(file, store).keep(Resolution(entry, Amounts(5, 0, 1, 1)))

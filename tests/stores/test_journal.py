@@ -51,6 +51,18 @@ def test_what_is_kept_is_booked_later(tmp_path: Path, store: MemoryStore) -> Non
     assert [] == _files(tmp_path)
 
 
+def test_what_an_older_bursar_kept_is_booked(tmp_path: Path, store: MemoryStore) -> None:
+    """A line that has a fingerprint, as those of the first schema have, is booked without it."""
+    (resolution,) = _reserved(store, 1)
+    journal = Journal(tmp_path / "unbooked")
+    journal.keep(resolution)
+    (file,) = _files(tmp_path)
+    file.write_text(file.read_text().replace('"is_repeat"', '"fingerprint": "0123456789abcdef", "is_repeat"'))
+
+    assert 1 == journal.replay(store)
+    assert [resolution.entry] == list(store.entries(Where()))
+
+
 def test_what_was_booked_before_is_not_booked_again(tmp_path: Path, store: MemoryStore) -> None:
     """A settle that reached the store although it seemed to fail counts once."""
     resolutions = _reserved(store)

@@ -228,6 +228,8 @@ def _resolution_of(line: str) -> Resolution | None:
         read = json.loads(line)
         fields = read["entry"]
         agent = Agent(**fields["subject"].pop("agent"))
+        # The first schema had one.
+        fields["subject"].pop("fingerprint", None)
         fields["subject"] = Subject(agent=agent, **fields["subject"])
         fields["usage"] = Usage(**fields["usage"])
         return Resolution(Entry(**fields), Amounts(*read["amounts"]))
