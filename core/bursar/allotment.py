@@ -26,14 +26,22 @@ def parse_share(value: Money, *, agent: str) -> Share | int:
     what = f'the allotment of agent "{agent}"'
     if not (isinstance(value, str) and value.strip().endswith("%")):
         return parse_usd(value, what=what)
-    try:
-        percent = Decimal(value.strip()[:-1].strip())
-    except InvalidOperation:
-        percent = Decimal("NaN")
-    if not percent.is_finite() or not 0 <= percent <= 100:
+    share = share_of(value)
+    if share is None:
         msg = f'{what} must be from "0%" to "100%", or an amount such as "$1.50", not {value!r}'
         raise ValueError(msg)
-    return Fraction(percent) / 100
+    return share
+
+
+def share_of(text: str) -> Share | None:
+    """Return the part of the whole that *text* names, `"0%"` to `"100%"`, or None where it names none."""
+    number, percent, rest = text.strip().partition("%")
+    try:
+        found = Decimal(number.strip())
+    except InvalidOperation:
+        return None
+    is_one = percent and not rest and found.is_finite() and 0 <= found <= 100
+    return Fraction(found) / 100 if is_one else None
 
 
 def split(limits: Limits, shares: Mapping[str, Share]) -> dict[str, Limits]:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
 
 from bursar.account import PPM, Limits
-from bursar.allotment import Share, parse_share
+from bursar.allotment import Share, parse_share, share_of
 from bursar.money import format_usd, parse_usd
 from bursar.names import writable
 from bursar.store import Store
@@ -113,13 +113,8 @@ def parse_threshold(value: object, what: str) -> int:
     Raises:
         ValueError: It is no share above 0 and at most 1; the message names *what*.
     """
-    share = value
-    if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            share = float(value.strip()[:-1]) / 100
-        except ValueError:
-            share = None
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+    share = share_of(value) if isinstance(value, str) else value
+    if isinstance(share, bool) or not isinstance(share, int | float | Fraction) or not 0 < share <= 1:
         msg = (
             f'{what} must be a share of the limit above 0 and at most 1, such as 0.8 or "80%", not {value!r}'
         )

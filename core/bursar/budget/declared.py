@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _CLOSED_KEPT: Final = 1_000
 _FORGOTTEN_AT_ONCE: Final = 100
-"""By the hundred, a run is forgotten in a third of the time that it takes by itself."""
+"""Many at a time, so that nearly no run waits at its end for others to be forgotten."""
 _IDS_KEPT: Final = 10_000
 
 
