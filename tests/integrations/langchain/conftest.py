@@ -17,6 +17,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_openai import ChatOpenAI
 from pydantic import Field, SecretStr
 
+from bursar import Budget
 from bursar.dropped import dropped
 from bursar.entry import Entry
 from bursar.run import Run
@@ -148,6 +149,13 @@ def anthropic_model(sim: Simulator, **options: Any) -> ChatAnthropic:
 def entries_of(run: Run) -> list[Entry]:
     """The run's lines in the ledger, oldest first."""
     return list(run.store.entries(Where(run_ids=tuple(run.family))))
+
+
+@pytest.fixture
+def run(store: MemoryStore) -> Iterator[Run]:
+    """A run with room for everything."""
+    with Budget(5, store=store).run("job") as run:
+        yield run
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -48,13 +48,6 @@ ASK: Any = {"messages": [("user", "hello")]}
 HAS_EVENTS_V3 = hasattr(BaseChatModel, "stream_events")
 
 
-@pytest.fixture
-def run(store: MemoryStore) -> Iterator[Run]:
-    """A run with room for everything."""
-    with Budget(5, store=store).run("job") as run:
-        yield run
-
-
 def statuses(run: Run) -> list[tuple[str, str]]:
     """How the run's calls ended, and how their cost is known."""
     return [(entry.status, entry.source) for entry in entries_of(run)]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypedDict
 
 import pytest
@@ -45,13 +45,6 @@ pytestmark = [
 
 PROMPT = ChatPromptTemplate.from_messages([("user", "{topic}")])
 ASK: Any = {"topic": "tides"}
-
-
-@pytest.fixture
-def run(store: MemoryStore) -> Iterator[Run]:
-    """A run with room for everything."""
-    with Budget(5, store=store).run("job") as run:
-        yield run
 
 
 def settle_all(run: Run) -> list[tuple[str, str]]:
