@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parents[1]
 README: Final = ROOT / "README.md"
 NOTEBOOKS: Final = ROOT / "notebooks"
-FRAMEWORKS: Final = frozenset({"autogen", "crewai", "langchain", "llama_index"})
+FRAMEWORKS: Final = frozenset({"autogen", "crewai", "langchain", "llama_index", "pytest"})
 """The word after `python` at the opening of a fence that needs this framework, and the name of its notebook."""
 
 OPENING: Final = re.compile(r"^```(?P<language>\w+)(?P<words>[^\n`]*)$")

@@ -12,6 +12,8 @@ PACKAGES: Final = {
     "crewai": "crewai",
     "langchain": "langchain_core",
     "llama_index": "llama_index",
+    # A plugin of pytest is tested beside the plugins that it must live with.
+    "pytest": "xdist",
 }
 
 collect_ignore = [name for name, package in PACKAGES.items() if find_spec(package) is None]
