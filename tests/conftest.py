@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, cast
 import pytest
 from hypothesis import settings
 
+from .servers import postgres_ledger
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -100,3 +102,10 @@ def jupyter(tmp_path: Path, offline_env: dict[str, str], monkeypatch: pytest.Mon
     for name, value in own.items():
         monkeypatch.setenv(name, value)
     return {**offline_env, **own}
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    """The URL of a ledger in PostgreSQL for this test alone; where no server answers, the test is skipped."""
+    with postgres_ledger() as url:
+        yield url

@@ -240,7 +240,7 @@ def fill(path: Path) -> None:
             **{"output_tokens": 300, "reason": "", "price": "", "hour": int(at_s) // 3600},
         }
         connection.execute(insert, tuple(row.values()))
-    from bursar.stores.sqlite import ledger
+    from bursar.stores.sql import ledger
 
     for statement in ledger.ROLL_UP:
         connection.execute(statement.replace(ledger.ENDED, "FROM entries WHERE 1"))

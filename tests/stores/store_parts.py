@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
+from collections.abc import Sequence
+from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from bursar.account import Account, Amounts, Limits
@@ -10,6 +15,8 @@ from bursar.entry import Agent, Entry, RunRecord, Status, Subject
 from bursar.ids import new_id
 from bursar.reservation import Claim, Grant, Resolution, Shrink
 from bursar.store import Store
+from bursar.stores.postgres import PostgresStore
+from bursar.stores.sqlite import SQLiteStore
 from bursar.usage import Usage
 
 START_S = 1_795_000_000.0
@@ -101,3 +108,29 @@ def shrink(fixed: int, per_token: int, *, most: int, least: int = 1) -> Shrink:
 def run(id_: str, workflow: str = "triage", started_s: float = START_S, **options: Any) -> RunRecord:
     """A run."""
     return RunRecord(id=id_, workflow=workflow, started_s=started_s, **options)
+
+
+class Turns:
+    """Stands for a store, and has each verb done by the next of several; who waits, waits at the first."""
+
+    def __init__(self, stores: Sequence[Store]) -> None:
+        first = stores[0]
+        for store in stores:
+            store.waiters = first.waiters
+        turns = itertools.cycle(stores)
+
+        def turn(verb: str, *args: Any, **kwargs: Any) -> Any:
+            return getattr(next(turns), verb)(*args, **kwargs)
+
+        # Set on itself, not looked up: since Python 3.12 a protocol asks for what an object truly has.
+        verbs = [name for name, value in vars(Store).items() if inspect.isfunction(value) and name[0] != "_"]
+        vars(self).update({verb: partial(turn, verb) for verb in verbs})
+        self.url, self.is_shared = first.url, first.is_shared
+        self.now, self.waiters = first.now, first.waiters
+
+
+def opened(place: str, *, lock_timeout_s: float = 10.0) -> Store:
+    """The store at *place*: the URL of a database, or a file."""
+    if place.startswith("postgresql:"):
+        return PostgresStore(place, lock_timeout_s=lock_timeout_s)
+    return SQLiteStore(Path(place), lock_timeout_s=lock_timeout_s)

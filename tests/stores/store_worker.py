@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from store_parts import opened
+
 from bursar.account import Account, Amounts, Limits
 from bursar.entry import Agent, Entry, Subject
 from bursar.ids import new_id
 from bursar.reservation import Claim, Grant, Resolution
-from bursar.stores.sqlite import SQLiteStore
+from bursar.store import Store
 from bursar.usage import Usage
 
 TIGHT_NANOUSD = 3_000_000
@@ -27,10 +29,10 @@ FIVE = (
 )
 
 
-def start(what: str, ledger: Path, *arguments: object) -> subprocess.Popen[str]:
+def start(what: str, ledger: str, *arguments: object) -> subprocess.Popen[str]:
     """Start this file in a process of its own."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, __file__, what, str(ledger), *map(str, arguments)]
+    command = [sys.executable, __file__, what, ledger, *map(str, arguments)]
     return subprocess.Popen(
         command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -51,7 +53,7 @@ def made_resolution(id_: str, cost: int) -> Resolution:
     return Resolution(entry, Amounts(cost, 1, 1, 1))
 
 
-def take_five(store: SQLiteStore) -> None:
+def take_five(store: Store) -> None:
     """Reserve against five calls until refused, and say how many there were."""
     print("ready", flush=True)
     sys.stdin.readline()
@@ -61,7 +63,7 @@ def take_five(store: SQLiteStore) -> None:
     print(count, flush=True)
 
 
-def take_all(store: SQLiteStore) -> None:
+def take_all(store: Store) -> None:
     """Reserve until nothing is left, and say which thresholds were told."""
     print("ready", flush=True)
     sys.stdin.readline()
@@ -71,7 +73,7 @@ def take_all(store: SQLiteStore) -> None:
     print(json.dumps(told), flush=True)
 
 
-def spend_on(store: SQLiteStore, told: Path, seed: str) -> None:
+def spend_on(store: Store, told: Path, seed: str) -> None:
     """Reserve, dispatch and settle until killed; what is settled is told on disk before going on."""
     rng = random.Random(seed)
     with told.open("a") as lines:
@@ -96,7 +98,7 @@ def spend_on(store: SQLiteStore, told: Path, seed: str) -> None:
 def main() -> None:
     """Do what the arguments say."""
     what, ledger, *arguments = sys.argv[1:]
-    store = SQLiteStore(Path(ledger), lock_timeout_s=30)
+    store = opened(ledger, lock_timeout_s=30)
     if what == "five":
         take_five(store)
     elif what == "all":

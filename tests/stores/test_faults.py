@@ -340,7 +340,7 @@ def test_a_closed_store_opens_again(ledger: Path) -> None:
 def test_a_verb_in_the_middle_of_another_is_refused(ledger: Path) -> None:
     """A finalizer that runs inside a transaction must not become a part of it: it is told to come again."""
     store = SQLiteStore(ledger)
-    inside, error = store._connection, pytest.raises(StoreError, match="another step")  # pyright: ignore[reportPrivateUsage]
+    inside, error = store._database, pytest.raises(StoreError, match="another step")  # pyright: ignore[reportPrivateUsage]
     with inside, error:
         store.reserve(claim(*RUN))
     granted(store.reserve(claim(*RUN)))

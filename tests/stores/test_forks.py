@@ -69,7 +69,7 @@ def test_parent_and_children_share_a_ledger(tmp_path: Path) -> None:
     assert [0] * 6 == codes
     assert (spent, 0, 0) == amounts_of(store)
     assert spent == store.totals(None, Where())[0][1].cost_nanousd
-    assert [("ok",)] == store._connection.query("PRAGMA integrity_check")  # pyright: ignore[reportPrivateUsage]
+    assert [("ok",)] == store._database.query("PRAGMA integrity_check")  # pyright: ignore[reportPrivateUsage]
     store.close()
 
 

@@ -133,7 +133,7 @@ def test_nothing_is_lost_while_the_store_is_down(tmp_path: Path, caplog: pytest.
     (resolution,) = _reserved(store, 1)
     journal = journal_for(store)
     blocker = SQLiteStore(tmp_path / "ledger.db")
-    with blocker._connection:  # pyright: ignore[reportPrivateUsage]
+    with blocker._database:  # pyright: ignore[reportPrivateUsage]
         with pytest.raises(StoreError):
             store.resolve(resolution)
         journal.keep(resolution)

@@ -19,7 +19,10 @@ from bursar.ids import new_id
 from bursar.reservation import Grant, Refusal, Resolution
 from bursar.store import Store, Where
 from bursar.stores.memory import MemoryStore
+from bursar.stores.postgres import PostgresStore
 from bursar.stores.sqlite import SQLiteStore
+
+from ..servers import postgres_ledger
 
 _LEASE_S = 100.0
 _NAMES = ("agent-a", "agent-b", "run", "day")
@@ -272,10 +275,24 @@ class SQLiteMachine(Machine):
         shutil.rmtree(self.folder)
 
 
+class PostgresMachine(Machine):
+    def make_store(self) -> Store:
+        """The store under test."""
+        self.ledger = postgres_ledger()
+        return PostgresStore(self.ledger.__enter__(), clock=self.clock)
+
+    def teardown(self) -> None:
+        """Remove the tables."""
+        self.store.close()
+        self.ledger.__exit__(None, None, None)
+
+
 TestMemoryModel = MemoryMachine.TestCase
 TestMemoryModel.settings = settings(max_examples=100, stateful_step_count=40)
 TestSQLiteModel = SQLiteMachine.TestCase
 TestSQLiteModel.settings = settings(max_examples=60, stateful_step_count=40)
+TestPostgresModel = PostgresMachine.TestCase
+TestPostgresModel.settings = settings(max_examples=30, stateful_step_count=40)
 
 
 @given(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from store_parts import account, settling
+from store_parts import account, opened, settling
 from store_worker import CHAIN, FIVE, TIGHT_NANOUSD, made_resolution, start
 
 from bursar.account import Amounts, Limits
@@ -20,17 +20,28 @@ from bursar.ids import new_id
 from bursar.reservation import Claim, Grant, Refusal
 from bursar.store import Store, Where
 from bursar.stores.memory import MemoryStore
-from bursar.stores.sqlite import SQLiteStore
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def _place(kind: str, request: pytest.FixtureRequest) -> str:
+    if kind == "postgres":
+        return request.getfixturevalue("postgres")
+    tmp_path: Path = request.getfixturevalue("tmp_path")
+    return str(tmp_path / "ledger.db")
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """Each store of this process."""
-    store = (
-        MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "ledger.db", lock_timeout_s=60)
-    )
+    kind: str = request.param
+    store = MemoryStore() if kind == "memory" else opened(_place(kind, request), lock_timeout_s=60)
     yield store
     store.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def ledger(request: pytest.FixtureRequest) -> str:
+    """Each place that processes can share."""
+    return _place(request.param, request)
 
 
 def _at_once(number: int, does: Callable[[int], None]) -> None:
@@ -125,19 +136,19 @@ def test_each_threshold_is_told_once_to_many(store: Store) -> None:
     assert [500_000, 900_000] == sorted(told)
 
 
-def test_eight_processes_get_five_calls(tmp_path: Path) -> None:
-    """Processes that share a file share its budget of five calls."""
-    assert 5 == sum(map(int, _said_by_eight("five", tmp_path / "ledger.db")))
+def test_eight_processes_get_five_calls(ledger: str) -> None:
+    """Processes that share a ledger share its budget of five calls."""
+    assert 5 == sum(map(int, _said_by_eight("five", ledger)))
 
 
-def test_each_threshold_is_told_once_to_processes(tmp_path: Path) -> None:
-    """Of processes that share a file and pass a threshold together one is told."""
-    told = [json.loads(out) for out in _said_by_eight("all", tmp_path / "ledger.db")]
+def test_each_threshold_is_told_once_to_processes(ledger: str) -> None:
+    """Of processes that share a ledger and pass a threshold together one is told."""
+    told = [json.loads(out) for out in _said_by_eight("all", ledger)]
 
     assert [500_000, 900_000] == sorted(itertools.chain.from_iterable(told))
 
 
-def _said_by_eight(what: str, ledger: Path) -> list[str]:
+def _said_by_eight(what: str, ledger: str) -> list[str]:
     """Return what each of eight processes said that began *what* at the same time."""
     workers = [start(what, ledger) for _ in range(8)]
     for worker in workers:
@@ -155,16 +166,16 @@ def _said_by_eight(what: str, ledger: Path) -> list[str]:
     return said
 
 
-def test_nothing_settled_is_lost_or_doubled_by_kills(tmp_path: Path) -> None:
+def test_nothing_settled_is_lost_or_doubled_by_kills(ledger: str, tmp_path: Path) -> None:
     """
     Killed at any moment, nothing that a process was told is settled is lost, and nothing counts twice.
 
     At every look the limit holds for what is spent, presumed and reserved; in the end every orphan is presumed spent
     if its request was sent, else released.
     """
-    ledger, rng, kills = tmp_path / "ledger.db", random.Random(7), 0
+    rng, kills = random.Random(7), 0
     workers = [start("spend", ledger, tmp_path / f"told-{n}", n) for n in range(2)]
-    looks = SQLiteStore(ledger, lock_timeout_s=30)
+    looks = opened(ledger, lock_timeout_s=30)
     deadline_s = time.monotonic() + 60
     while kills < 30 and time.monotonic() < deadline_s:
         time.sleep(rng.uniform(0.25, 0.5))
@@ -183,7 +194,7 @@ def test_nothing_settled_is_lost_or_doubled_by_kills(tmp_path: Path) -> None:
         assert "" == err
     time.sleep(0.06)
     looks.expire()
-    entries = list(looks.entries(Where(), most=-1))
+    entries = list(looks.entries(Where(), most=1_000_000))
     costs = {found.id: found.cost_nanousd for found in entries}
     told = [json.loads(line) for file in tmp_path.glob("told-*") for line in file.read_text().splitlines()]
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import gc
-import inspect
-import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from store_contract import StoreContract
-from store_parts import Clock
+from store_parts import Clock, Turns
 
 from bursar.store import Store
 from bursar.stores.sqlite import SQLiteStore
@@ -36,28 +33,9 @@ class TestSQLiteByTwo(TestSQLite):
     def store(self, tmp_path: Path, clock: Clock) -> Iterator[Any]:
         """Two stores on one file that take turns."""
         stores = [SQLiteStore(tmp_path / "ledger.db", clock=clock) for _ in range(2)]
-        yield _Turns(stores)
+        yield Turns(stores)
         for store in stores:
             store.close()
-
-
-class _Turns:
-    """Stands for a store, and has each verb done by the next of several; who waits, waits at the first."""
-
-    def __init__(self, stores: list[SQLiteStore]) -> None:
-        first = stores[0]
-        for store in stores:
-            store.waiters = first.waiters
-        turns = itertools.cycle(stores)
-
-        def turn(verb: str, *args: Any, **kwargs: Any) -> Any:
-            return getattr(next(turns), verb)(*args, **kwargs)
-
-        # Set on itself, not looked up: since Python 3.12 a protocol asks for what an object truly has.
-        verbs = [name for name, value in vars(Store).items() if inspect.isfunction(value) and name[0] != "_"]
-        vars(self).update({verb: partial(turn, verb) for verb in verbs})
-        self.url, self.is_shared = first.url, first.is_shared
-        self.now, self.waiters = first.now, first.waiters
 
 
 def test_a_store_that_is_dropped_closes_its_file(tmp_path: Path) -> None:

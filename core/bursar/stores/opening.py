@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from bursar.store import Store
 
 _ENVIRONMENT: Final = "BURSAR_STORE"
-_EXAMPLES: Final = '"memory:", "sqlite:///ledger.db" or "sqlite:////var/lib/bursar/ledger.db"'
-_NOT_YET: Final = ("redis", "rediss", "postgres", "postgresql")
+_EXAMPLES: Final = (
+    '"memory:", "sqlite:///ledger.db", "sqlite:////var/lib/bursar/ledger.db" or "postgresql://HOST/DATABASE"'
+)
+_NOT_YET: Final = ("redis", "rediss")
 
 
 def open_store(url: str | None = None) -> Store:
@@ -28,7 +30,8 @@ def open_store(url: str | None = None) -> Store:
     Return the store at *url*; the same one, however often and from whichever thread a process asks for it.
 
     Args:
-        url: `memory:` is one store for the whole process, and `memory:NAME` another.  `sqlite:///ledger.db` is a file
+        url: `postgresql://user@host/database` is shared by many machines, and needs the extra `postgres`.
+            `memory:` is one store for the whole process, and `memory:NAME` another.  `sqlite:///ledger.db` is a file
             below the working directory, `sqlite:////var/lib/ledger.db` one at an absolute path, and `~` the home
             directory.  Left out, it is what `BURSAR_STORE` names, else `ledger.db` in the user's data directory.
             Only then, and only if that directory cannot be written, the store is in memory and a `RuntimeWarning`
@@ -134,7 +137,7 @@ def _sqlite_named(url: str) -> tuple[str, Callable[[], Store]]:
     text = url.removeprefix("sqlite:///")
     if text == url or not text or "?" in text or "\0" in text or text == ":memory:":
         msg = (
-            f'store "{_without_password(url)}" names no file: write "sqlite:///" and a path, such as {_EXAMPLES}, '
+            f'store "{without_password(url)}" names no file: write "sqlite:///" and a path, such as {_EXAMPLES}, '
             'without options; the store in memory is "memory:"'
         )
         raise ValueError(msg)
@@ -154,6 +157,17 @@ def _sqlite(path: Path) -> Store:
     return SQLiteStore(path)
 
 
+def _postgres_named(url: str) -> tuple[str, Callable[[], Store]]:
+    try:
+        from bursar.stores.postgres import PostgresStore
+        from bursar.stores.postgres.address import Address
+    except ImportError as error:
+        msg = f'store "{without_password(url)}" needs psycopg: pip install "bursar[postgres]"'
+        raise ValueError(msg) from error
+    address = Address.of(url)
+    return f"{address.conninfo} {address.schema}", lambda: PostgresStore(url)
+
+
 def _can_write(path: Path) -> bool:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -164,14 +178,15 @@ def _can_write(path: Path) -> bool:
 
 
 def _no_such_store(url: str, scheme: str) -> str:
-    shown = _without_password(url)
+    shown = without_password(url)
     if scheme in _NOT_YET:
         missing = f'needs a store for "{scheme}:", which this version of bursar does not have'
         return f'store "{shown}" {missing}; use {_EXAMPLES}'
     return f'store "{shown}" is not the URL of a store; write {_EXAMPLES}'
 
 
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
+    """Return *url* without whatever may be secret in it."""
     # Up to the last @, as a password may hold anything.
     shown = re.sub(r"://.*@", "://***@", url, flags=re.DOTALL)
     return re.sub(r"((?:pass|key|token|secret)\w*=)[^&]*", r"\1***", shown, flags=re.IGNORECASE)
@@ -180,3 +195,5 @@ def _without_password(url: str) -> str:
 _stores: Final = _Stores()
 register_store("memory", _memory_named)
 register_store("sqlite", _sqlite_named)
+register_store("postgres", _postgres_named)
+register_store("postgresql", _postgres_named)

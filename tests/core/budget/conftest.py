@@ -20,6 +20,8 @@ from bursar.errors import BudgetExceeded
 from bursar.simulator import Simulator
 from bursar.store import Store, Where
 from bursar.stores.memory import MemoryStore
+from bursar.stores.postgres import PostgresStore
+from bursar.stores.sql import SQLStore
 from bursar.stores.sqlite import SQLiteStore
 
 T = TypeVar("T")
@@ -119,7 +121,7 @@ _declared: list[Any] = []
 def declared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps a note of every account that is declared, to look at all of them at the end."""
     _declared.clear()
-    for kind in (MemoryStore, SQLiteStore):
+    for kind in (MemoryStore, SQLStore):
         declare = kind.declare
 
         def noting(self: Any, account: Any, declare: Any = declare) -> Any:
@@ -129,12 +131,24 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(kind, "declare", noting)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """A store of each kind, on the true clock."""
-    made: Store = MemoryStore() if request.param == "memory" else SQLiteStore(tmp_path / "ledger.db")
+    kind: str = request.param
+    if kind == "memory":
+        made: Store = MemoryStore()
+    elif kind == "sqlite":
+        made = SQLiteStore(tmp_path / "ledger.db")
+    else:
+        made = PostgresStore(request.getfixturevalue("postgres"))
     yield made
     made.close()
+
+
+@pytest.fixture
+def ledger_url(store: Store, request: pytest.FixtureRequest) -> str:
+    """What another process opens the store by."""
+    return request.getfixturevalue("postgres") if isinstance(store, PostgresStore) else store.url
 
 
 Open = Callable[..., Desk]

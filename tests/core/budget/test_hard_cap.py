@@ -8,14 +8,12 @@ import textwrap
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import bursar
 from bursar import Budget
-from bursar.stores.sqlite import SQLiteStore
 from bursar.tokens import count_tokens
 
 if TYPE_CHECKING:
@@ -99,10 +97,13 @@ def test_children_share_what_their_parent_may_spend(open_desk: Open, rush: RushT
     assert {} == desk.reserved()
 
 
-def test_processes_share_a_budget_by_its_name(open_desk: Open, tmp_path: Path) -> None:
-    """Eight processes that share a file and a named budget for ten calls send ten of 48."""
+between_processes = pytest.mark.parametrize("store", ["sqlite", "postgres"], indirect=True)
+
+
+@between_processes
+def test_processes_share_a_budget_by_its_name(open_desk: Open, ledger_url: str) -> None:
+    """Eight processes that share a ledger and a named budget for ten calls send ten of 48."""
     desk = open_desk(latency_s=0.01)
-    path = tmp_path / "shared.db"
     source = textwrap.dedent("""
         import sys
         from concurrent.futures import ThreadPoolExecutor
@@ -123,7 +124,7 @@ def test_processes_share_a_budget_by_its_name(open_desk: Open, tmp_path: Path) -
         with ThreadPoolExecutor(6) as pool:
             print(sum(pool.map(call, range(6))))
     """)
-    command = [sys.executable, "-c", source, desk.sim.openai_base_url, f"sqlite:///{path}"]
+    command = [sys.executable, "-c", source, desk.sim.openai_base_url, ledger_url]
 
     with ThreadPoolExecutor(8) as pool:
         started = [
@@ -135,7 +136,7 @@ def test_processes_share_a_budget_by_its_name(open_desk: Open, tmp_path: Path) -
     assert [""] * 8 == [process.stderr for process in ended]
     assert 10 == sum(int(process.stdout) for process in ended)
     assert 10 == desk.sim.arrived
-    state = SQLiteStore(path).state("budget:shared:total")
+    state = desk.store.state("budget:shared:total")
     assert state is not None
     assert (10, 0) == (state.spent.calls, state.reserved.calls)
 
@@ -160,14 +161,15 @@ def test_dollars_for_exactly_ten_calls_send_ten(open_desk: Open, rush: RushThrea
     assert {} == desk.reserved()
 
 
-def test_processes_threads_tasks_and_streams_share_dollars(open_desk: Open, tmp_path: Path) -> None:
+@between_processes
+def test_processes_threads_tasks_and_streams_share_dollars(open_desk: Open, ledger_url: str) -> None:
     """
     Four processes, each with threads and tasks, answers and streams, stay within an odd amount of dollars.
 
     Less than one call's bound is left of it, and nothing stays reserved.
     """
     desk = open_desk(talkative=True, latency_s=0.005)
-    path, limit = tmp_path / "shared.db", 12_345_678
+    limit = 12_345_678
     source = textwrap.dedent("""
         import asyncio
         import sys
@@ -206,16 +208,14 @@ def test_processes_threads_tasks_and_streams_share_dollars(open_desk: Open, tmp_
 
         asyncio.run(main())
     """)
-    command = [sys.executable, "-c", source, desk.sim.openai_base_url, f"sqlite:///{path}"]
+    command = [sys.executable, "-c", source, desk.sim.openai_base_url, ledger_url]
     with ThreadPoolExecutor(4) as pool:
         started = [
             pool.submit(subprocess.run, command, capture_output=True, text=True, check=False)
             for _ in range(4)
         ]
         ended = [process.result() for process in started]
-    shared = SQLiteStore(path)
-    state = shared.state("budget:shared:total")
-    shared.close()
+    state = desk.store.state("budget:shared:total")
 
     assert [""] * 4 == [process.stderr for process in ended]
     assert state is not None

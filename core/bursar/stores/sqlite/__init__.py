@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from bursar.account import Amounts
-from bursar.reservation import (
-    Grant,
-    Resolution,
-    decide,
-    repeated_entry,
-    repeated_grant,
-    take_notices,
-    undispatchable,
-    unknown_reservation,
-)
-from bursar.stores.sqlite import ledger, reservations
-from bursar.stores.sqlite.accounts import Accounts
+from bursar.stores.sql import SQLStore
 from bursar.stores.sqlite.connection import Connection
-from bursar.stores.sqlite.reservations import DISPATCHED, INSERT, PRESUMED, SETTLE
-from bursar.stores.sqlite.rows import entry_row
-from bursar.waiting import Waiters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
-    from bursar.account import Account, AccountState, Limits
-    from bursar.entry import Entry, RunRecord
-    from bursar.reservation import Answer, Claim
-    from bursar.store import By, RunTotals, Where
-    from bursar.stores.sqlite.accounts import ChainRows
-    from bursar.totals import Totals
 
-_FOLD_EVERY: Final = 256
-_HOLDS_KEPT: Final = 10_000
-_NOTHING: Final = Amounts()
-
-
-class SQLiteStore:
+class SQLiteStore(SQLStore):
     """
     Keeps accounts and the ledger in one SQLite file, in write-ahead mode.
-
-    Every verb is one transaction, so a process killed at any moment loses no settled entry and doubles none.
 
     Args:
         path: The file; made with mode 0600, and its folder with 0700, where they are not there.
@@ -59,8 +30,6 @@ class SQLiteStore:
         StoreError: The file cannot be opened, or is not a ledger.
     """
 
-    is_shared = True
-
     def __init__(
         self,
         path: Path,
@@ -69,253 +38,13 @@ class SQLiteStore:
         lock_timeout_s: float = 10.0,
         is_durable: bool = False,
     ) -> None:
-        self.url = f"sqlite:///{path}"
-        self.path = path
-        self.now = clock
-        self.waiters = Waiters()
-        self._accounts = Accounts()
-        # What this process holds, so that its own settles need not read it back; the file has it, whoever asks.
-        self._held: dict[str, tuple[ChainRows, Amounts]] = {}
-        self._unfolded = 0
-        accounts, held = self._accounts, self._held
-
-        def forget() -> None:
-            # What stands at this path now may be another file.  This refers to no store: one that is dropped is gone
-            # at once, and its file closed.
-            accounts.forget()
-            held.clear()
-
-        self._connection = Connection(
-            path,
-            lock_timeout_s=lock_timeout_s,
-            is_durable=is_durable,
-            on_open=forget,
-            on_rollback=accounts.forget_opened,
-        )
-
-    def declare(self, account: Account) -> None:
-        """Open *account*, or give it the limits and thresholds declared now."""
-        with self._connection as cursor:
-            self._accounts.declare(cursor, account)
-        self.waiters.wake((account.key,))
-
-    def forget(self, keys: Sequence[str]) -> None:
-        """Do nothing: accounts stay in the file, for whoever opens a run of that id again."""
-
-    def reserve(self, claim: Claim, resolving: Resolution | None = None) -> Answer:
-        """Hold the claim's bound on its whole chain, or nothing; atomic with *resolving*."""
-        try:
-            answer, keys = self._reserve_with(claim, resolving, quickly=True)
-        except _InTheWay:
-            answer, keys = self._reserve_with(claim, resolving, quickly=False)
-        if keys:
-            self.waiters.wake(keys)
-        return answer
-
-    def assess(self, claim: Claim) -> Answer:
-        """Return what `reserve` would answer now."""
-        with self._connection as cursor:
-            rows = self._accounts.rows(cursor, claim.accounts)
-            freed = self._sweep(cursor)[0]
-            answer = decide(
-                self._accounts.load(cursor, rows.ids), claim, lambda: self._held_by(cursor, claim.owner)
+        def opened(on_open: Callable[[], None], on_rollback: Callable[[], None]) -> Connection:
+            return Connection(
+                path,
+                lock_timeout_s=lock_timeout_s,
+                is_durable=is_durable,
+                on_open=on_open,
+                on_rollback=on_rollback,
             )
-        self.waiters.wake(freed)
-        return answer
 
-    def dispatch(self, reservation_id: str) -> None:
-        """Mark that the request is being sent."""
-        with self._connection as cursor:
-            if not reservations.dispatch(cursor, reservation_id):
-                raise undispatchable(reservation_id)
-
-    def extend(self, reservation_id: str, lease_s: float) -> None:
-        """Let the hold live for *lease_s* more seconds from now."""
-        with self._connection as cursor:
-            reservations.extend(cursor, reservation_id, self.now() + lease_s)
-
-    def resolve(self, resolution: Resolution) -> Entry:
-        """Book what the reservation truly took and append its entry; a repeat answers the first."""
-        with self._connection as cursor:
-            entry, keys = self._resolve(cursor, resolution)
-        if keys:
-            self.waiters.wake(keys)
-        return entry
-
-    def expire(self) -> int:
-        """Presume spent, or release, every hold whose lease ran out."""
-        with self._connection as cursor:
-            freed, count = self._sweep(cursor)
-        self.waiters.wake(freed)
-        return count
-
-    def record(self, entry: Entry, accounts: Sequence[Account] = ()) -> None:
-        """Append an entry that resolves no reservation, and book its cost on *accounts*."""
-        spent = Amounts(entry.cost_nanousd or 0, entry.usage.total_tokens)
-        with self._connection as cursor:
-            if (first := reservations.find_entry(cursor, entry.id)) is not None:
-                repeated_entry(first, Resolution(entry, spent))
-                return
-            rows = self._accounts.rows(cursor, tuple(accounts))
-            self._accounts.resolve(cursor, rows.ids, _NOTHING, spent)
-            reservations.append(cursor, entry)
-            self._fold_if_due(cursor)
-
-    def state(self, key: str) -> AccountState | None:
-        """Return one account as it is now."""
-        return self._accounts.state(self._connection, key)
-
-    def set_limits(self, key: str, limits: Limits) -> None:
-        """Change the limits of an open account."""
-        with self._connection as cursor:
-            account = self._accounts.find(cursor, key)
-            if account is not None:
-                self._accounts.declare(cursor, account._replace(limits=limits))
-        self.waiters.wake((key,))
-
-    def open_run(self, run: RunRecord) -> None:
-        """Append a run to the ledger."""
-        with self._connection as cursor:
-            ledger.open_run(cursor, run)
-
-    def close_run(self, run_id: str, ended_s: float) -> None:
-        """Note when a run ended."""
-        with self._connection as cursor:
-            cursor.execute("UPDATE runs SET ended_s = ? WHERE id = ?", (ended_s, run_id))
-
-    def totals(self, by: By | None, where: Where) -> list[tuple[str, Totals]]:
-        """Return the sums of the entries by name, dearest first."""
-        ledger.fold_for_reading(self._connection)
-        return ledger.totals(self._connection, by, where)
-
-    def runs(self, where: Where) -> list[RunTotals]:
-        """Return the runs, oldest first."""
-        ledger.fold_for_reading(self._connection)
-        return ledger.runs(self._connection, where)
-
-    def entries(self, where: Where, *, most: int = 10_000) -> Iterable[Entry]:
-        """Return the newest *most* entries, oldest first."""
-        ledger.fold_for_reading(self._connection)
-        return ledger.entries(self._connection, where, most)
-
-    def presumed_nanousd(self, where: Where) -> int:
-        """Return what unresolved calls may have cost whose lease ran out."""
-        return ledger.presumed_nanousd(self._connection, where)
-
-    def close(self) -> None:
-        """Close the file; a later call opens it again."""
-        self._connection.close()
-
-    def _reserve_with(
-        self, claim: Claim, resolving: Resolution | None, *, quickly: bool
-    ) -> tuple[Answer, list[str]]:
-        with self._connection as cursor:
-            keys = [] if resolving is None else self._resolve(cursor, resolving)[1]
-            if quickly and (grant := self._reserve_quickly(cursor, claim)) is not None:
-                return grant, keys
-            answer, freed = self._reserve(cursor, claim)
-        return answer, [*keys, *freed]
-
-    def _reserve_quickly(self, cursor: sqlite3.Cursor, claim: Claim) -> Grant | None:
-        """
-        Hold where nothing is in the way, not even a threshold: two statements, and nothing is read.
-
-        None where every account has something in the way, so that nothing is changed.
-
-        Raises:
-            _InTheWay: Something is, of which it is found only by a change that must be taken back.
-        """
-        id_, accounts, amounts, owner, lease_s, _, is_dispatched, _, _, about = claim
-        rows = self._accounts.rows(cursor, accounts)
-        fitting = cursor.execute(rows.statements.hold_quickly, (*amounts, *rows.ids, *amounts)).rowcount
-        if fitting != len(rows.ids):
-            if fitting == 0:
-                return None
-            raise _InTheWay
-        ends = (None, owner, self.now() + lease_s, *reservations.whose(about))
-        row = (id_, int(is_dispatched), rows.text, *amounts, *ends)
-        try:
-            is_new = cursor.execute(INSERT, (*row, id_)).rowcount == 1
-        except sqlite3.IntegrityError:
-            is_new = False
-        if not is_new:
-            raise _InTheWay
-        if len(self._held) >= _HOLDS_KEPT:
-            self._held.clear()
-        self._held[id_] = (rows, amounts)
-        return Grant(id_, amounts)
-
-    def _reserve(self, cursor: sqlite3.Cursor, claim: Claim) -> tuple[Answer, list[str]]:
-        """Look at the whole state of the chain, which the quick way has no need for."""
-        accounts = self._accounts
-        if reservations.is_known(cursor, claim.id):
-            return repeated_grant(claim, reservations.find_grant(cursor, claim.id)), []
-        rows = accounts.rows(cursor, claim.accounts)
-        freed = self._sweep(cursor)[0]
-        chain = accounts.load(cursor, rows.ids)
-        answer = decide(chain, claim, lambda: self._held_by(cursor, claim.owner))
-        if isinstance(answer, Grant):
-            accounts.force(cursor, rows, answer.amounts)
-            answer = answer._replace(notices=take_notices(chain))
-            lease_end_s, whose = self.now() + claim.lease_s, reservations.whose(claim.about)
-            ends = (answer.output_limit, claim.owner, lease_end_s, *whose)
-            row = (claim.id, int(claim.is_dispatched), rows.text, *answer.amounts, *ends)
-            cursor.execute(INSERT, (*row, claim.id))
-        accounts.save(cursor, rows.ids, chain)
-        return answer, freed
-
-    def _resolve(self, cursor: sqlite3.Cursor, resolution: Resolution) -> tuple[Entry, list[str]]:
-        entry, actual = resolution
-        id_ = entry[0]
-        held = self._held.pop(id_, None)
-        if held is None or cursor.execute(SETTLE, (*entry_row(entry), id_)).rowcount != 1:
-            return self._resolve_slowly(cursor, resolution)
-        rows, amounts = held
-        self._accounts.resolve(cursor, rows.ids, amounts, actual)
-        self._fold_if_due(cursor)
-        return entry, rows.keys if self.waiters.queues else []
-
-    def _resolve_slowly(self, cursor: sqlite3.Cursor, resolution: Resolution) -> tuple[Entry, list[str]]:
-        """Resolve what another process reserved, or what is expired or resolved already."""
-        entry, accounts = resolution.entry, self._accounts
-        held = reservations.find_held(cursor, entry.id)
-        if held is None:
-            if (first := reservations.find_entry(cursor, entry.id)) is not None:
-                return repeated_entry(first, resolution), []
-            raise unknown_reservation(entry.id)
-        amounts = held.amounts
-        if held.state > DISPATCHED:
-            entry = entry._replace(is_late=True)
-            amounts = held.amounts if held.state == PRESUMED else _NOTHING
-            accounts.presume(cursor, held.ids, amounts, -1)
-        accounts.resolve(cursor, held.ids, amounts, resolution.amounts)
-        reservations.settle(cursor, entry)
-        self._fold_if_due(cursor)
-        return entry, accounts.keys(cursor, held.ids)
-
-    def _fold_if_due(self, cursor: sqlite3.Cursor) -> None:
-        self._unfolded += 1
-        if self._unfolded >= _FOLD_EVERY:
-            ledger.fold(cursor)
-            self._unfolded = 0
-
-    def _held_by(self, cursor: sqlite3.Cursor, owner: str) -> dict[str, Amounts]:
-        by_key: dict[str, Amounts] = {}
-        for held in reservations.held_by(cursor, owner):
-            for key in self._accounts.keys(cursor, held.ids):
-                by_key[key] = by_key.get(key, _NOTHING).plus(held.amounts)
-        return by_key
-
-    def _sweep(self, cursor: sqlite3.Cursor) -> tuple[list[str], int]:
-        over = reservations.expire(cursor, self.now())
-        for held in over:
-            if held.state == PRESUMED:
-                self._accounts.presume(cursor, held.ids, held.amounts)
-            else:
-                self._accounts.resolve(cursor, held.ids, held.amounts, _NOTHING)
-        ids = {id_ for held in over for id_ in held.ids}
-        return self._accounts.keys(cursor, tuple(ids)), len(over)
-
-
-class _InTheWay(Exception):
-    """A limit, a threshold or an earlier reservation is in the way of the quick way."""
+        super().__init__(f"sqlite:///{path}", path, clock, opened)

@@ -57,6 +57,9 @@ class Connection:
         StoreError: The file cannot be opened, is not a ledger, or is locked for longer than *lock_timeout_s*.
     """
 
+    conflict = sqlite3.IntegrityError
+    listed = "SELECT value FROM json_each(?)"
+
     # One cursor for all transactions: a new one for each statement costs more than some statements.
     _cursor: sqlite3.Cursor | None = None
 
@@ -108,7 +111,7 @@ class Connection:
         return cursor
 
     def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, _: TracebackType | None
+        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Commit, or roll back if anything was raised; an error of SQLite's becomes a `StoreError`."""
         try:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bursar.account import Amounts, Balance, Chain
-from bursar.stores.sqlite.rows import ACCOUNT_COLUMNS, STATE_COLUMNS, account_of, balance_of, state_row
+from bursar.stores.sql.rows import ACCOUNT_COLUMNS, STATE_COLUMNS, account_of, balance_of, state_row
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
     from bursar.account import Account, AccountState
-    from bursar.stores.sqlite.connection import Connection
+    from bursar.stores.sql.database import Cursor, Database
 
 _CHAINS_KEPT: Final = 1_024
 
@@ -21,12 +20,13 @@ _INSERT: Final = (
     f"VALUES (?, {', '.join('?' * len(STATE_COLUMNS))})"
 )
 _SAVE: Final = f"UPDATE accounts SET {', '.join(f'{column} = ?' for column in STATE_COLUMNS)} WHERE id = ?"
+_FIND_ID: Final = "SELECT id FROM accounts WHERE key = ?"
 _FIND: Final = f"SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE key = ?"
 
 
 class Statements(NamedTuple):
     """
-    The statements for a chain of one length; SQLite prepares each once.
+    The statements for a chain of one length, which the database prepares once.
 
     No parameter is numbered, though some are given twice: of `?1`, Python 3.12 warns.
     """
@@ -60,7 +60,7 @@ class Accounts:
         self._statements: dict[int, Statements] = {}
         self._has_opened = False
 
-    def rows(self, cursor: sqlite3.Cursor, accounts: tuple[Account, ...]) -> ChainRows:
+    def rows(self, cursor: Cursor, accounts: tuple[Account, ...]) -> ChainRows:
         """Return the rows of *accounts*, opening those that are not there."""
         known = self._chains.get(id(accounts))
         if known is not None and known.accounts is accounts:
@@ -82,7 +82,7 @@ class Accounts:
         if self._has_opened:
             self.forget()
 
-    def declare(self, cursor: sqlite3.Cursor, account: Account) -> None:
+    def declare(self, cursor: Cursor, account: Account) -> None:
         """Open *account*, or give it the limits and thresholds declared now."""
         id_ = self._open(cursor, account)
         row = cursor.execute(self.statements(1).load, (id_,)).fetchone()
@@ -90,21 +90,21 @@ class Accounts:
         balance.declare(account, lambda unit: tuple(row[9 + 3 * unit : 12 + 3 * unit]))
         cursor.execute(_SAVE, (*state_row(balance), id_))
 
-    def load(self, cursor: sqlite3.Cursor, ids: Sequence[int]) -> Chain:
+    def load(self, cursor: Cursor, ids: Sequence[int]) -> Chain:
         """Return the chain of the accounts in these rows."""
         rows = {row[0]: row for row in cursor.execute(self.statements(len(ids)).load, tuple(ids))}
         return Chain([balance_of(rows[id_]) for id_ in ids])
 
-    def force(self, cursor: sqlite3.Cursor, rows: ChainRows, amounts: Amounts) -> None:
+    def force(self, cursor: Cursor, rows: ChainRows, amounts: Amounts) -> None:
         """Hold *amounts* on the whole chain, whatever the limits."""
         cursor.execute(rows.statements.force, (*amounts, *rows.ids))
 
-    def save(self, cursor: sqlite3.Cursor, ids: Sequence[int], chain: Chain) -> None:
+    def save(self, cursor: Cursor, ids: Sequence[int], chain: Chain) -> None:
         """Write back what is latched, armed and warned; amounts are changed by statements of their own."""
         for id_, balance in zip(ids, chain.balances, strict=True):
             cursor.execute(_SAVE, (*state_row(balance), id_))
 
-    def resolve(self, cursor: sqlite3.Cursor, ids: Sequence[int], held: Amounts, actual: Amounts) -> None:
+    def resolve(self, cursor: Cursor, ids: Sequence[int], held: Amounts, actual: Amounts) -> None:
         """Replace the reservation *held* by the *actual* amounts; an overage that breaks a limit latches there."""
         if not ids:
             return
@@ -117,22 +117,22 @@ class Accounts:
             if chain.latch_overages(held, actual):
                 self.save(cursor, ids, chain)
 
-    def presume(self, cursor: sqlite3.Cursor, ids: Sequence[int], held: Amounts, sign: int = 1) -> None:
+    def presume(self, cursor: Cursor, ids: Sequence[int], held: Amounts, sign: int = 1) -> None:
         """Move the reservation *held* to what is presumed spent; -1 takes it back."""
         if ids:
             cursor.execute(self.statements(len(ids)).presume, (*(sign * amount for amount in held), *ids))
 
-    def find(self, cursor: sqlite3.Cursor, key: str) -> Account | None:
+    def find(self, cursor: Cursor, key: str) -> Account | None:
         """Return what an open account declares."""
         row = cursor.execute(_FIND, (key,)).fetchone()
         return None if row is None else account_of(row)
 
-    def state(self, connection: Connection, key: str) -> AccountState | None:
-        """Return one account as it is now; a reading of its own, outside any transaction."""
-        rows = connection.query(_FIND, (key,))
+    def state(self, database: Database, key: str) -> AccountState | None:
+        """Return one account as it is now; a reading of its own, outside of any transaction."""
+        rows = database.query(_FIND, (key,))
         return balance_of(rows[0]).state() if rows else None
 
-    def keys(self, cursor: sqlite3.Cursor, ids: Sequence[int]) -> list[str]:
+    def keys(self, cursor: Cursor, ids: Sequence[int]) -> list[str]:
         """Return the keys of the accounts in these rows."""
         found: list[str] = []
         for id_ in ids:
@@ -145,18 +145,18 @@ class Accounts:
             self._statements[length] = _statements(length)
         return self._statements[length]
 
-    def _open(self, cursor: sqlite3.Cursor, account: Account) -> int:
-        find = "SELECT id FROM accounts WHERE key = ?"
-        found: tuple[int] | None = cursor.execute(find, (account.key,)).fetchone()
-        if found is not None:
-            return found[0]
-        self._has_opened = True
-        row: Any = cursor.execute(_INSERT, (account.key, *state_row(Balance(account)))).lastrowid
-        return int(row)
+    def _open(self, cursor: Cursor, account: Account) -> int:
+        found = cursor.execute(_FIND_ID, (account.key,)).fetchone()
+        if found is None:
+            self._has_opened = True
+            cursor.execute(_INSERT, (account.key, *state_row(Balance(account))))
+            found = cursor.execute(_FIND_ID, (account.key,)).fetchone()
+        return int(found[0])
 
 
 def _statements(length: int) -> Statements:
-    marks = ", ".join("?" * length)
+    # A list of nothing is no SQL, and a budget that limits nothing has no account.
+    marks = ", ".join("?" * length) or "NULL"
     units = Amounts._fields
     add = ", ".join(f"committed_{unit} = committed_{unit} + ?" for unit in units)
     spend = ", ".join(f"spent_{unit} = spent_{unit} + ?" for unit in units)

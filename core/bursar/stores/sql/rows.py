@@ -90,8 +90,8 @@ def state_row(balance: Balance) -> tuple[Any, ...]:
         json.dumps(balance.warn_at_ppm),
         balance.downgrade_at_ppm,
         balance.warned_ppm,
-        balance.is_latched,
-        balance.is_armed,
+        int(balance.is_latched),
+        int(balance.is_armed),
         *(quick.get(unit, MOST) for unit in range(len(_UNITS))),
     )
 
