@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import random
 import resource
 import sqlite3
@@ -197,6 +198,37 @@ def bench_sqlite(folder: Path) -> list[Figure]:
     return [two, one]
 
 
+def bench_postgres() -> list[Figure]:
+    """Measure the store in PostgreSQL, if a server answers, next to transactions of one update in the same database."""
+    import psycopg
+
+    from bursar.stores.postgres import PostgresStore
+
+    server = os.environ.get("BURSAR_TEST_POSTGRES_URL", "postgresql://postgres@127.0.0.1:5432/test")
+    try:
+        plain = psycopg.connect(server, autocommit=True, connect_timeout=3)
+    except psycopg.OperationalError:
+        return []
+    plain.execute("DROP SCHEMA IF EXISTS bursar_bench CASCADE")
+    store = PostgresStore(f"{server}?schema=bursar_bench")
+    plain.execute("CREATE TABLE bursar_bench.one (id BIGINT PRIMARY KEY, amount BIGINT)")
+    plain.execute("INSERT INTO bursar_bench.one VALUES (1, 0)")
+
+    def updates(times: int) -> None:
+        for _ in range(times):
+            plain.execute("BEGIN")
+            plain.execute("UPDATE bursar_bench.one SET amount = amount + 1 WHERE id = 1")
+            plain.execute("COMMIT")
+
+    pairs(store, made(200))
+    value, floor, ratio = in_turns(lambda calls: pairs(store, calls), updates, 32, 21)
+    plain.execute("DROP SCHEMA bursar_bench CASCADE")
+    plain.close()
+    store.close()
+    what = "the same on PostgreSQL (floor: a transaction of one update)"
+    return [Figure(what=what, value=value, unit="µs", floor=floor, ratio=ratio)]
+
+
 def fill(path: Path) -> None:
     """Write a ledger of a million entries in bulk: 60,000 runs of 4 workflows, 6 agents, 3 models, 30 days."""
     store = SQLiteStore(path)
@@ -229,12 +261,7 @@ def fill(path: Path) -> None:
                 "framework": "guard",
                 "provider": "openai",
             },
-            **{
-                "requested_model": "gpt-4o",
-                "operation": "chat",
-                "fingerprint": "0123456789abcdef",
-                "status": "ok",
-            },
+            **{"requested_model": "gpt-4o", "operation": "chat", "status": "ok"},
             **{"source": "priced", "attempt": 1, "model": f"model-{rng.randrange(3)}", "other_usage": ""},
             **{"cost_nanousd": rng.randrange(10**7), "bound_nanousd": 10**7, "input_tokens": 1_200},
             **{"output_tokens": 300, "reason": "", "price": "", "hour": int(at_s) // 3600},
@@ -315,6 +342,7 @@ def main() -> None:
         parts: list[Callable[[], list[Figure]]] = [
             bench_memory,
             lambda: bench_sqlite(folder),
+            bench_postgres,
             lambda: bench_reports(folder),
             lambda: bench_growth(folder),
         ]

@@ -118,7 +118,8 @@ def test_a_journal_that_cannot_be_written_is_in_memory(
 ) -> None:
     """If the disk is gone too, the cost is at least kept while the process lives, and a log says so."""
     resolutions = _reserved(store)
-    journal = Journal(tmp_path / "missing" / "unbooked")
+    (tmp_path / "no folder").touch()
+    journal = Journal(tmp_path / "no folder" / "unbooked")
     for resolution in resolutions:
         journal.keep(resolution)
 

@@ -93,8 +93,8 @@ class Budget:
 
         wait_s: Seconds that a call waits for what others hold reserved.
 
-        store: Where accounts and ledger are kept: `"memory:"`, `"sqlite:///ledger.db"`, or an open store; by default
-            `BURSAR_STORE`, else a file in the user's data folder.
+        store: Where accounts and ledger are kept: `"memory:"`, `"sqlite:///ledger.db"`, `"postgresql://host/database"`,
+            or an open store; by default `BURSAR_STORE`, else a file in the user's data folder.
 
         on_store_failure: `"closed"` refuses calls while the store does not answer; `"open"` lets them through unpaid.
 

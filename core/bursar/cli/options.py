@@ -61,5 +61,5 @@ store_option = click.option(
     "--store",
     "url",
     metavar="URL",
-    help="The ledger to read, as sqlite:///ledger.db.  [default: BURSAR_STORE]",
+    help="The ledger to read, as sqlite:///ledger.db or postgresql://host/database.  [default: BURSAR_STORE]",
 )

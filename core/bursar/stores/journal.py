@@ -169,6 +169,7 @@ def _put_away(file: Path, *, is_whole: bool) -> None:
 
 
 def _append(file: Path, line: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     while True:
         with _locked(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, waits=True) as descriptor:
             if descriptor is None:

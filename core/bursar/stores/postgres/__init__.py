@@ -22,8 +22,9 @@ class PostgresStore(SQLStore):
     Writers take turns, all of them: each holds one lock of the database from its transaction's first statement to the
     commit, four messages in all.  What a process holds when it is killed, the server lets go.
 
-    Where the database does not answer, what calls have cost is kept aside in a file in the user's data folder, and
-    booked when it does.
+    It keeps one connection for the threads of a process, and a child opens its own; a pooler in between must keep
+    sessions.  Where the database does not answer, what calls have cost is kept aside in a file in the user's data
+    folder, and booked when it does.
 
     Args:
         url: As libpq takes it: `postgresql://user@host:5432/database`; a password and options may be in it, or be left

@@ -230,6 +230,9 @@ class Connection:
     def _failed(self, error: psycopg.Error) -> StoreError:
         if self._open is not None and self._open.broken:
             self._drop()
+        elif not self._is_inside:
+            # A lock that was waited for in vain has left a transaction behind.
+            self._roll_back()
         return StoreError(plain_words(error, self._address.shown, self._lock_timeout_s))
 
     def _drop(self) -> None:
