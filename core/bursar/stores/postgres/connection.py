@@ -1,9 +1,8 @@
-"""One connection to one PostgreSQL database: shared by the threads of a process, renewed when it breaks."""
+"""The connection to one PostgreSQL database, renewed when it breaks."""
 
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -12,13 +11,12 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from bursar.errors import StoreError
-from bursar.stores.forks import hold_through_forks
 from bursar.stores.postgres.failures import plain_words
 from bursar.stores.postgres.schema import migrate
+from bursar.stores.sql.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
 
     from bursar.stores.postgres.address import Address
 
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 
 _IDLE_MOST_S: Final = 30
 """Seconds after which the server ends the transaction of a client that is silent in the middle of it."""
-_FORK_WAIT_S: Final = 5.0
 _ALIVE: Final = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -39,17 +36,12 @@ _ALIVE: Final = {
 _left_by_parent: Final[list[psycopg.Connection[Any]]] = []
 
 
-class Connection:
+class Connection(Database):
     """
-    Runs statements in one database, in transactions that are alone from their start.
+    Runs statements in one database, in transactions that hold one lock from their start.
 
-    ```python
-    with connection as cursor:      # BEGIN, and a lock … COMMIT, or ROLLBACK if anything is raised
-        cursor.execute(...)
-    ```
-
-    Threads take turns by a lock of ours, processes by an advisory lock of the database's, which the server lets go when
-    a client dies.  So no statement need guard against what another transaction does meanwhile.
+    It is an advisory lock of the database's, which the server lets go when a client dies.  So no statement need guard
+    against what another transaction does meanwhile.
 
     Args:
         address: Where the tables are.
@@ -58,12 +50,13 @@ class Connection:
 
         on_open: Called whenever a connection is opened: the server may be another one than before.
 
-        on_rollback: Called after a transaction that failed: what it wrote is not there.
+        on_rollback: See `Database`.
 
     Raises:
         StoreError: The database does not answer, or its tables are of a newer bursar.
     """
 
+    errors = psycopg.Error
     conflict = psycopg.errors.UniqueViolation
     listed = "SELECT json_array_elements_text(CAST(? AS json))"
 
@@ -77,66 +70,20 @@ class Connection:
         on_open: Callable[[], None],
         on_rollback: Callable[[], None],
     ) -> None:
+        super().__init__(f'the ledger in "{address.shown}"', on_rollback)
         self._address = address
         self._lock_timeout_s = lock_timeout_s
         self._on_open = on_open
-        self._on_rollback = on_rollback
         digest = hashlib.sha256(f"bursar {address.schema}".encode()).digest()
         key = int.from_bytes(digest[:8], "big", signed=True)
-        self._begin = f"BEGIN; SELECT pg_advisory_xact_lock({key})".encode()
+        self._begin_alone = f"BEGIN; SELECT pg_advisory_xact_lock({key})".encode()
         self._ahead_s = 0.0
-        # Reentrant only to tell a verb that is called in the middle of another by the garbage collector.
-        self._lock = threading.RLock()
-        self._is_inside = False
-        self._is_held_for_fork = False
         with self._lock:
             self._opened()
-        hold_through_forks(self)
 
     def now_s(self) -> float:
         """Return the seconds since the epoch by the server's clock, as it was when the connection was opened."""
         return time.time() + self._ahead_s
-
-    def __enter__(self) -> _Cursor:
-        """
-        Begin a transaction, and wait until no other one is under way.
-
-        Raises:
-            StoreError: The database does not answer, or other writers take longer than *lock_timeout_s*.
-        """
-        self._lock.acquire()
-        try:
-            if self._is_inside:
-                msg = (
-                    f'the ledger in "{self._address.shown}" is in the middle of another step of this thread; '
-                    "try again after it"
-                )
-                raise StoreError(msg)
-            cursor = self._answering(lambda connection: connection.cursor().execute(self._begin))
-            self._is_inside = True
-        except BaseException:  # Whatever it is, the next one must not wait for ever; raised again.
-            self._lock.release()
-            raise
-        return _Cursor(cursor)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Commit, or roll back if anything was raised; an error of PostgreSQL's becomes a `StoreError`."""
-        try:
-            if kind is None:
-                try:
-                    self._connected().execute("COMMIT")
-                except psycopg.Error as error:
-                    self._roll_back()
-                    raise self._failed(error) from error
-                return
-            self._roll_back()
-            if isinstance(raised, psycopg.Error):
-                raise self._failed(raised) from raised
-        finally:
-            self._is_inside = False
-            self._lock.release()
 
     def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Return all rows of one reading statement, as one consistent snapshot."""
@@ -145,29 +92,21 @@ class Connection:
                 lambda connection: _Cursor(connection.cursor()).execute(statement, parameters).fetchall()
             )
 
-    def close(self) -> None:
-        """Close the connection; a later call opens another."""
-        with self._lock:
-            self._drop()
+    def _begin(self) -> _Cursor:
+        return _Cursor(self._answering(lambda connection: connection.cursor().execute(self._begin_alone)))
 
-    def __del__(self) -> None:
-        self._drop()
+    def _commit(self) -> None:
+        self._connected().execute("COMMIT")
 
-    def before_fork(self) -> None:
-        """Wait until no thread is inside, so that a child sees no statement half sent."""
-        self._is_held_for_fork = self._lock.acquire(timeout=_FORK_WAIT_S)
+    def _part(self) -> None:
+        # A child that leaves the connection alone disturbs nothing.
+        pass
 
-    def after_fork(self, *, in_child: bool) -> None:
-        """Go on; a child opens a connection of its own."""
-        if in_child:
-            if self._open is not None:
-                # Closed here, it would tell the server to end what is the parent's.
-                _left_by_parent.append(self._open)
-                self._open = None
-            self._lock = threading.RLock()
-            self._is_inside = False
-        elif self._is_held_for_fork:
-            self._lock.release()
+    def _leave_to_parent(self) -> None:
+        if self._open is not None:
+            # Closed here, it would tell the server to end what is the parent's.
+            _left_by_parent.append(self._open)
+            self._open = None
 
     def _answering(self, ask: Callable[[psycopg.Connection[Row]], T]) -> T:
         """Return what comes of asking, by another connection if this one has broken since it was last used."""
@@ -201,7 +140,7 @@ class Connection:
                 ("idle_in_transaction_session_timeout", f"{_IDLE_MOST_S}s"),
             ):
                 connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-            connection.execute(self._begin)
+            connection.execute(self._begin_alone)
             migrate(connection, self._address.shown, self._address.schema)
             connection.execute("COMMIT")
             (server_s,) = connection.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone() or (
@@ -209,7 +148,7 @@ class Connection:
             )
         except psycopg.Error as error:
             self._drop()
-            raise StoreError(plain_words(error, self._address.shown, self._lock_timeout_s)) from error
+            raise StoreError(plain_words(error, self.shown, self._lock_timeout_s)) from error
         except BaseException:  # Whatever it is, no open connection is left; raised again.
             self._drop()
             raise
@@ -227,13 +166,13 @@ class Connection:
             # The server rolls back what it has lost sight of; this connection is of no more use.
             self._drop()
 
-    def _failed(self, error: psycopg.Error) -> StoreError:
+    def _failed(self, error: Exception) -> StoreError:
         if self._open is not None and self._open.broken:
             self._drop()
         elif not self._is_inside:
             # A lock that was waited for in vain has left a transaction behind.
             self._roll_back()
-        return StoreError(plain_words(error, self._address.shown, self._lock_timeout_s))
+        return StoreError(plain_words(error, self.shown, self._lock_timeout_s))
 
     def _drop(self) -> None:
         connection, self._open = self._open, None

@@ -22,10 +22,11 @@ _EXPLANATIONS: Final[tuple[tuple[type[psycopg.Error], str], ...]] = (
 )
 
 
-def plain_words(error: psycopg.Error, shown: str, timeout_s: float) -> str:
+def plain_words(error: Exception, shown: str, timeout_s: float) -> str:
     """Return which database failed, what happened and what to do; not PostgreSQL's details, which hold values."""
-    said = error.diag.message_primary or str(error).partition("\n")[0]
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    said = primary or str(error).partition("\n")[0]
     for kind, explanation in _EXPLANATIONS:
         if isinstance(error, kind):
-            return f'the ledger in "{shown}" {explanation.format(timeout_s=timeout_s)} ({said})'
-    return f'the ledger in "{shown}" failed ({said}); name another store, or report this'
+            return f"{shown} {explanation.format(timeout_s=timeout_s)} ({said})"
+    return f"{shown} failed ({said}); name another store, or report this"

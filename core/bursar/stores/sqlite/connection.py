@@ -1,44 +1,36 @@
-"""One connection to one SQLite file: shared by the threads of a process, renewed by a fork, errors in plain words."""
+"""The connection to one SQLite file."""
 
 from __future__ import annotations
 
 import os
 import random
 import sqlite3
-import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from bursar.errors import StoreError
-from bursar.stores.forks import hold_through_forks
+from bursar.stores.sql.database import Database
 from bursar.stores.sqlite.failures import is_locked, plain_words
 from bursar.stores.sqlite.schema import check_ours, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-    from types import TracebackType
 
 _OLDEST: Final = (3, 26)
 """The oldest SQLite that this was tested with: that of RHEL 8."""
 _RETRY_FIRST_S: Final = 0.0002
 _RETRY_MOST_S: Final = 0.005
-_FORK_WAIT_S: Final = 5.0
 
 _left_by_parent: Final[list[sqlite3.Cursor]] = []
 
 
-class Connection:
+class Connection(Database):
     """
     Runs statements on one SQLite file, in transactions that hold the write lock from their start.
 
-    ```python
-    with connection as cursor:      # BEGIN IMMEDIATE … COMMIT, or ROLLBACK if anything is raised
-        cursor.execute(...)
-    ```
-
-    Threads take turns by a lock of ours, in the order the interpreter hands it out; processes by SQLite's file lock,
-    for which we retry ourselves with jitter: its own busy handler starves whoever sleeps longest.
+    Processes take turns by SQLite's file lock, for which we retry ourselves with jitter: its own busy handler starves
+    whoever sleeps longest.
 
     The file is closed when nobody refers to this any more.
 
@@ -51,12 +43,13 @@ class Connection:
 
         on_open: Called whenever the file is opened: it may be another one than before.
 
-        on_rollback: Called after a transaction that failed: what it wrote is not there.
+        on_rollback: See `Database`.
 
     Raises:
         StoreError: The file cannot be opened, is not a ledger, or is locked for longer than *lock_timeout_s*.
     """
 
+    errors = sqlite3.Error
     conflict = sqlite3.IntegrityError
     listed = "SELECT value FROM json_each(?)"
 
@@ -72,62 +65,13 @@ class Connection:
         on_open: Callable[[], None],
         on_rollback: Callable[[], None],
     ) -> None:
+        super().__init__(f'the ledger "{path}"', on_rollback)
         self.path = path
         self._lock_timeout_s = lock_timeout_s
         self._synchronous = "FULL" if is_durable else "NORMAL"
         self._on_open = on_open
-        self._on_rollback = on_rollback
-        # Reentrant only to tell a verb that is called in the middle of another by the garbage collector.
-        self._lock = threading.RLock()
-        self._is_inside = False
-        self._is_held_for_fork = False
         with self._lock:
             self._opened()
-        hold_through_forks(self)
-
-    def __enter__(self) -> sqlite3.Cursor:
-        """
-        Begin a transaction.
-
-        Raises:
-            StoreError: The file is locked for longer than *lock_timeout_s*, read-only, damaged, or the disk is full.
-        """
-        self._lock.acquire()
-        try:
-            if self._is_inside:
-                msg = f'the ledger "{self.path}" is in the middle of another step of this thread; try again after it'
-                raise StoreError(msg)
-            cursor = self._cursor or self._opened()
-            try:
-                cursor.execute("BEGIN IMMEDIATE")
-            except sqlite3.Error as error:
-                if not is_locked(error):
-                    raise self._failed(error) from error
-                self._begin_when_free(cursor)
-            self._is_inside = True
-        except BaseException:  # Whatever it is, the next one must not wait for ever; raised again.
-            self._lock.release()
-            raise
-        return cursor
-
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Commit, or roll back if anything was raised; an error of SQLite's becomes a `StoreError`."""
-        try:
-            if kind is None:
-                try:
-                    self._cursor.execute("COMMIT")  # type: ignore[union-attr]
-                except sqlite3.Error as error:
-                    self._roll_back()
-                    raise self._failed(error) from error
-                return
-            self._roll_back()
-            if isinstance(raised, sqlite3.Error):
-                raise self._failed(raised) from raised
-        finally:
-            self._is_inside = False
-            self._lock.release()
 
     def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Return all rows of one reading statement, as one consistent snapshot."""
@@ -137,37 +81,29 @@ class Connection:
             except sqlite3.Error as error:
                 raise self._failed(error) from error
 
-    def close(self) -> None:
-        """Close the file; a later call opens it again."""
-        with self._lock:
-            self._drop()
+    def _begin(self) -> sqlite3.Cursor:
+        cursor = self._cursor or self._opened()
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            if not is_locked(error):
+                raise self._failed(error) from error
+            self._begin_when_free(cursor)
+        return cursor
 
-    def __del__(self) -> None:
-        # Since Python 3.13, SQLite's own connections complain when they are left to this.
+    def _commit(self) -> None:
+        self._cursor.execute("COMMIT")  # type: ignore[union-attr]
+
+    def _part(self) -> None:
+        # SQLite counts its locks by process in memory that a fork copies: a child that opened the file beside an
+        # inherited connection would believe to hold locks that only its parent holds.
         self._drop()
 
-    def before_fork(self) -> None:
-        """
-        Close the file, so that a child inherits nothing of it.
-
-        SQLite counts its locks by process in memory that a fork copies: a child that opened the file beside an
-        inherited connection would believe to hold locks that only its parent holds.
-        """
-        self._is_held_for_fork = self._lock.acquire(timeout=_FORK_WAIT_S)
-        if self._is_held_for_fork and not self._is_inside:
-            self._drop()
-
-    def after_fork(self, *, in_child: bool) -> None:
-        """Go on; whoever needs the file next opens it again."""
-        if in_child:
-            if self._cursor is not None:
-                # A thread that the fork did not wait for was inside.  Closing its connection here would drop locks.
-                _left_by_parent.append(self._cursor)
-                self._cursor = None
-            self._lock = threading.RLock()
-            self._is_inside = False
-        elif self._is_held_for_fork:
-            self._lock.release()
+    def _leave_to_parent(self) -> None:
+        if self._cursor is not None:
+            # A thread that the fork did not wait for was inside.  Closing its connection here would drop locks.
+            _left_by_parent.append(self._cursor)
+            self._cursor = None
 
     def _begin_when_free(self, cursor: sqlite3.Cursor) -> None:
         deadline_s = time.monotonic() + self._lock_timeout_s
@@ -244,11 +180,11 @@ class Connection:
                 # What is not committed is not in the file, whoever opens it next; this connection is of no more use.
                 self._drop()
 
-    def _failed(self, error: sqlite3.Error) -> StoreError:
+    def _failed(self, error: Exception) -> StoreError:
         if not is_locked(error):
             # The cause may be removed by putting another file here: look at what is there, the next time.
             self._drop()
-        return StoreError(plain_words(error, str(self.path), self._lock_timeout_s))
+        return StoreError(plain_words(error, self.shown, self._lock_timeout_s))
 
     def _drop(self) -> None:
         cursor, self._cursor = self._cursor, None

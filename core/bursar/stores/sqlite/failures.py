@@ -27,19 +27,19 @@ _EXPLANATIONS: Final = {
 }
 
 
-def is_locked(error: sqlite3.Error) -> bool:
+def is_locked(error: Exception) -> bool:
     """Return whether another process, or another connection of this one, is in the way; it may work later."""
     return _code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-def plain_words(error: sqlite3.Error, path: str, timeout_s: float) -> str:
+def plain_words(error: Exception, shown: str, timeout_s: float) -> str:
     """Return which file failed, what happened and what to do; SQLite's own words hold no value of a row."""
     explanation = _EXPLANATIONS.get(_code(error))
     if explanation is None:
-        return f'the ledger "{path}" failed ({error}); name another store, or report this'
-    return f'the ledger "{path}" {explanation.format(timeout_s=timeout_s)} ({error})'
+        return f"{shown} failed ({error}); name another store, or report this"
+    return f"{shown} {explanation.format(timeout_s=timeout_s)} ({error})"
 
 
-def _code(error: sqlite3.Error) -> int:
+def _code(error: Exception) -> int:
     # The low byte is the kind; the rest tells apart where it happened.  An error of the Python module has no code.
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
