@@ -63,11 +63,6 @@ def moment(at_s: float | None) -> str | None:
     return None if at_s is None else _utc(at_s).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def short_moment(at_s: float) -> str:
-    """Return seconds since the epoch for people, in local time, to the minute."""
-    return f"{_utc(at_s).astimezone():%Y-%m-%d %H:%M}"
-
-
 def duration(seconds: float | None) -> str:
     """Return a duration for people: `0.8s`, `42s`, `3m 05s`, `2h 07m`; `-` if it has no end."""
     if seconds is None:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from bursar.store import RunTotals, Store
 
 _SQLITE: Final = "sqlite:///"
-_SHORT_LEAST: Final = 12
 _CANDIDATES_SHOWN: Final = 5
 
 
@@ -62,23 +61,3 @@ def find_run(runs: Sequence[RunTotals], prefix: str) -> RunTotals:
 def all_runs(store: Store) -> list[RunTotals]:
     """Return every run of the ledger, oldest first."""
     return store.runs(Where())
-
-
-def short_ids(ids: Sequence[str]) -> dict[str, str]:
-    """Return for each id its shortest beginning, of twelve digits or more, that no other one has."""
-    ordered = sorted(set(ids))
-    short: dict[str, str] = {}
-    for before, id_, after in zip(["", *ordered], ordered, [*ordered[1:], ""], strict=False):
-        short[id_] = start = id_[:_SHORT_LEAST]
-        if before.startswith(start) or after.startswith(start):
-            short[id_] = id_[: max(_common(id_, before), _common(id_, after)) + 1]
-    return short
-
-
-def _common(one: str, other: str) -> int:
-    length = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length

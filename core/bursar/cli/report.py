@@ -13,15 +13,15 @@ from bursar.cli.output import (
     Record,
     console,
     moment,
-    short_moment,
     totals_record,
     usd,
     write_csv,
     write_json,
 )
-from bursar.cli.reading import all_runs, find_run, open_ledger, short_ids
+from bursar.cli.reading import all_runs, find_run, open_ledger
 from bursar.ledger import Report
 from bursar.ledger.families import Families
+from bursar.ledger.wording import short_ids, short_moment
 from bursar.money import format_usd
 from bursar.store import Where
 from bursar.totals import Totals
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from bursar.entry import RunRecord
-    from bursar.ledger import WorkflowRuns
+    from bursar.ledger import Anomaly, WorkflowRuns
     from bursar.store import By, Store
 
 _RUNS_SHOWN: Final = 50
@@ -42,12 +42,13 @@ _RUN_FIELDS: Final = ("workflow", "started", "ended")
     name="report",
     epilog="A run's figures include the runs inside it.  Retries are further sends of a call, and repeats of a "
     "request that the agent had sent before in the run.  Estimated is the share of the cost that no provider "
-    "stated: a cut stream, a response without usage, or a call booked at the most it can have cost.",
+    "stated: a cut stream, a response without usage, or a call booked at the most it can have cost.  A run is unusual "
+    "where fewer than one in a hundred of its workflow, going by those before it, would cost as much.",
 )
 @click.option(
     "--by",
     type=click.Choice(["agent", "workflow", "model", "run", "day"]),
-    help="What to sum up by.  [default: agent and model, then what runs of each workflow cost]",
+    help="What to sum up by.  [default: agent and model, then what runs of each workflow cost, and which are unusual]",
 )
 @workflow_option
 @run_option
@@ -66,7 +67,8 @@ def command(
     """
     Show what was spent: cost, calls, tokens, retries and what they cost, refusals.
 
-    By workflow it also shows how many runs there were, and the average, median (p50), p99 and maximum per run.
+    By workflow it also shows how many runs there were, and the average, median (p50), p99 and maximum per run; at the
+    end, which runs cost more than runs of their workflow usually do.
     """
     store = open_ledger(url)
     run_ids: tuple[str, ...] | None = None
@@ -135,8 +137,20 @@ class _Found:
             document["workflows"] = [
                 {"workflow": row.workflow, **_statistics(row)} for row in self.report.runs
             ]
+            document["anomalies"] = [self._anomaly_record(found) for found in self.report.anomalies]
         document["presumed_usd"] = usd(self.report.presumed_nanousd)
         return document
+
+    def _anomaly_record(self, found: Anomaly) -> Record:
+        return {
+            "run": found.run.id,
+            **_run_record(found.run),
+            "severity": found.severity,
+            "cost_usd": usd(found.cost_nanousd),
+            "average_usd": usd(found.average_nanousd),
+            "chance": found.chance,
+            "dearest_agent": self.report.dearest_agent(found.run.id),
+        }
 
     def show(self, *, is_filtered: bool) -> None:
         """Write the report for people."""

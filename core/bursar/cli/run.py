@@ -9,10 +9,10 @@ import click
 
 from bursar.cli.entries import ENTRY_FIELDS, entry_record
 from bursar.cli.options import format_option, store_option
-from bursar.cli.output import console, duration, short_moment, write_csv, write_json
+from bursar.cli.output import console, duration, write_csv, write_json
 from bursar.cli.reading import all_runs, find_run, open_ledger
 from bursar.ledger.families import Families, inclusive_totals
-from bursar.ledger.wording import describe_model, printable
+from bursar.ledger.wording import describe_model, printable, short_moment
 from bursar.money import format_usd
 from bursar.store import Where
 from bursar.totals import Totals

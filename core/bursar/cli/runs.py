@@ -14,13 +14,13 @@ from bursar.cli.output import (
     console,
     duration,
     moment,
-    short_moment,
     totals_record,
     write_csv,
     write_json,
 )
-from bursar.cli.reading import all_runs, open_ledger, short_ids
+from bursar.cli.reading import all_runs, open_ledger
 from bursar.ledger.families import inclusive_totals
+from bursar.ledger.wording import short_ids, short_moment
 
 if TYPE_CHECKING:
     from bursar.entry import RunRecord

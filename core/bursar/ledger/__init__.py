@@ -1,5 +1,6 @@
-"""Reading the ledger: reports and run statistics."""
+"""Reading the ledger: reports, run statistics and what stands out."""
 
+from bursar.ledger.anomalies import Anomaly
 from bursar.ledger.report import Report, WorkflowRuns
 
-__all__ = ["Report", "WorkflowRuns"]
+__all__ = ["Anomaly", "Report", "WorkflowRuns"]

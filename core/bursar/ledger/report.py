@@ -9,15 +9,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from bursar.ledger.anomalies import ANOMALOUS, Anomaly, find_anomalies
 from bursar.ledger.families import Families, inclusive_costs, outermost_totals
 from bursar.money import format_usd, to_usd
+from bursar.store import Where
 from bursar.totals import Totals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
-    from bursar.store import By, RunTotals, Store, Where
+    from bursar.store import By, RunTotals, Store
 
 
 _WIDTH: Final = 120
@@ -65,6 +67,7 @@ class Report:
     def __init__(self, store: Store, where: Where) -> None:
         self._store = store
         self._where = where
+        self._read: dict[Where, list[RunTotals]] = {}
         self.totals = next((totals for _, totals in store.totals(None, where)), Totals())
         self.presumed_nanousd = store.presumed_nanousd(where)
         self._by: dict[By, list[tuple[str, Totals]]] = {
@@ -147,8 +150,38 @@ class Report:
     def runs(self) -> list[WorkflowRuns]:
         """Average, p50, p99 and maximum per run, by workflow, dearest first; read when first asked for."""
         workflow = self._where.workflow
-        found = workflow_runs(self._store.runs(self._whole))
+        found = workflow_runs(self._runs_in(self._whole))
         return [row for row in found if workflow in {None, row.workflow}]
+
+    @cached_property
+    def anomalies(self) -> list[Anomaly]:
+        """
+        The runs that cost more than runs of their workflow usually do, the least likely first; read when asked for.
+
+        Each is compared with the runs before it, also with those that are not covered here.  One ordinary run in a
+        hundred is among them; see `outliers`.  Of one agent's costs nothing is said.
+        """
+        workflow, run_ids, since_s = self._where.workflow, self._where.run_ids, self._where.since_s
+        if self._where.agent is not None:
+            return []
+        return [
+            found
+            for found in find_anomalies(self._runs_in(Where()))
+            if workflow in {None, found.run.workflow}
+            and (run_ids is None or found.run.id in run_ids)
+            and (since_s is None or found.run.started_s >= since_s)
+        ]
+
+    @property
+    def outliers(self) -> list[Anomaly]:
+        """The anomalies of which, by chance alone, there would be fewer than one among so many runs."""
+        most = min(ANOMALOUS, 1 / max(len(self.families.runs), 1))
+        return [found for found in self.anomalies if found.chance <= most]
+
+    def dearest_agent(self, run_id: str) -> str:
+        """Return who has spent most in a run and the runs inside it; empty where nobody has."""
+        rows = self._store.totals("agent", Where(run_ids=self.families.family(run_id)))
+        return rows[0][0] if rows else ""
 
     @cached_property
     def _by_run(self) -> list[tuple[str, Totals]]:
@@ -159,7 +192,13 @@ class Report:
     @cached_property
     def families(self) -> Families:
         """The runs that are covered, also those that began before the time that is, and which is inside which."""
-        return Families([run.run for run in self._store.runs(replace(self._whole, since_s=None))])
+        return Families([run.run for run in self._runs_in(replace(self._whole, since_s=None))])
+
+    def _runs_in(self, where: Where) -> list[RunTotals]:
+        """Return the runs that *where* covers, read once."""
+        if where not in self._read:
+            self._read[where] = self._store.runs(where)
+        return self._read[where]
 
     @property
     def _whole(self) -> Where:
@@ -178,7 +217,9 @@ class Report:
         columns = shutil.get_terminal_size((_WIDTH, 0)).columns
         text = io.StringIO()
         console = Console(file=text, width=max(columns, _WIDTH_LEAST), color_system=None, soft_wrap=False)
-        for number, table in enumerate(report_tables(self)):
+        # What stands out among all runs is no matter of a report on one.
+        tables = report_tables(self, shows_anomalies=self._where.run_ids is None)
+        for number, table in enumerate(tables):
             if number:
                 console.print()
             console.print(table)

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from bursar.ledger.fitting import Column, FittingTable
+from bursar.ledger.wording import short_ids, short_moment
 from bursar.money import NANO_PER_USD, format_usd
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ _SUMS: Final = (
     Column("re-\nfused", 1),
     Column("esti-\nmated", 6),
 )
+_OUTLIERS_SHOWN: Final = 10
+_OUTLIER_COLUMNS: Final = (
+    Column("cost"),
+    Column("of the\naverage", 2),
+    Column("by chance", 1),
+    Column("most by", 3),
+)
 _RUN_SUMS: Final = (
     Column("runs", 1),
     Column("total", 4),
@@ -39,13 +47,19 @@ _RUN_SUMS: Final = (
 )
 
 
-def report_tables(report: Report) -> list[FittingTable]:
-    """Return the tables of a report: by agent, by model where there are several, and per run of each workflow."""
+def report_tables(report: Report, *, shows_anomalies: bool = True) -> list[FittingTable]:
+    """
+    Return the tables of a report.
+
+    By agent, by model where there are several, per run of each workflow, and the runs that stand out, if any do.
+    """
     tables = [totals_table("agent", report.rows("agent"), report.totals)]
     if len(report.rows("model")) > 1:
         tables.append(totals_table("model", report.rows("model"), report.totals))
     if report.runs:
         tables.append(runs_table(report.runs))
+    if shows_anomalies and report.outliers:
+        tables.append(outliers_table(report))
     return tables
 
 
@@ -81,6 +95,26 @@ def runs_table(workflows: Sequence[WorkflowRuns]) -> FittingTable:
         for row in workflows
     ]
     return FittingTable("cost per run", (Column("workflow", is_name=True), *_RUN_SUMS), rows)
+
+
+def outliers_table(report: Report) -> FittingTable:
+    """Return the runs that cost far more than usual, the least likely first, with who spent most in each."""
+    outliers = report.outliers
+    short = short_ids([*report.families.runs])
+    rows = [
+        (
+            f"{short.get(found.run.id, found.run.id)}  {short_moment(found.run.started_s)}  {found.run.workflow}",
+            format_usd(found.cost_nanousd),
+            f"{found.times:,.0f}x",
+            f"1 in {format_count(round(1 / max(found.chance, 1e-9)))}",
+            report.dearest_agent(found.run.id) or "-",
+        )
+        for found in outliers[:_OUTLIERS_SHOWN]
+    ]
+    more = f", {_OUTLIERS_SHOWN} of {len(outliers):,}" if len(outliers) > _OUTLIERS_SHOWN else ""
+    return FittingTable(
+        f"runs that cost far more than usual{more}", (Column("run", is_name=True), *_OUTLIER_COLUMNS), rows
+    )
 
 
 def format_cost(totals: Totals) -> str:

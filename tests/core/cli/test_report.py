@@ -336,3 +336,48 @@ class TestFailures:
 
         assert (1, "") == (result.exit_code, result.stdout)
         assert str(path) in result.stderr
+
+
+class TestOutliers:
+    """Runs that cost far more than runs of their workflow usually do."""
+
+    @pytest.fixture
+    def runaway(self, book: Book) -> str:
+        """A hundred ordinary runs, and one that cost a hundred times as much, most of it by one agent."""
+        for number in range(100):
+            book.run(f"usual-{number:03}", "nightly", took_s=1.0)
+            book.call(f"usual-{number:03}", "nightly", 20_000_000 + number * 100_000)
+        book.run("runaway-1", "nightly", took_s=1.0)
+        book.call("runaway-1", "nightly", 1_000_000, agent="planner")
+        book.call("runaway-1", "nightly", 2_500_000_000, agent="researcher")
+        return "runaway-1"
+
+    def test_table_names_the_run_and_the_agent(self, runaway: str, bursar: Bursar) -> None:
+        """The overview ends with what stands out: when, how dear, how unlikely, and by whom."""
+        out = bursar("report").output
+
+        shown = out.partition("runs that cost far more than usual")[2]
+        assert runaway in shown
+        assert "nightly" in shown
+        assert "researcher" in shown
+        assert "$2.501" in shown
+        assert "usual-" not in shown
+
+    def test_nothing_stands_out_without_it(self, book: Book, bursar: Bursar) -> None:
+        """A ledger in which nothing does has no such table."""
+        assert "more than usual" not in bursar("report").output
+
+    def test_json_has_all_that_is_unusual(self, runaway: str, bursar: Bursar) -> None:
+        """Programs get the figures behind it."""
+        found = json.loads(bursar("report", "--format", "json").output)["anomalies"]
+
+        assert found[0]["run"] == runaway
+        assert ("anomaly", "2.501", "researcher") == tuple(
+            found[0][name] for name in ("severity", "cost_usd", "dearest_agent")
+        )
+        assert 0 <= found[0]["chance"] < 0.0001
+
+    def test_another_workflow_has_none(self, runaway: str, bursar: Bursar) -> None:
+        """A filter holds for what stands out too."""
+        assert runaway in bursar("report", "--workflow", "nightly").output
+        assert runaway not in bursar("report", "--workflow", "research").output

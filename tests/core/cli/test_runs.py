@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 
 from bursar.cli.output import duration
-from bursar.cli.reading import short_ids
+from bursar.ledger.wording import short_ids
 from bursar.usage import Usage
 
 if TYPE_CHECKING:
