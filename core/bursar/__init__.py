@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bursar import prices
     from bursar.budget import Budget
     from bursar.clients import guard
-    from bursar.ledger import Report
+    from bursar.ledger import Anomaly, Report
     from bursar.run import Run
     from bursar.scope import agent
     from bursar.stores.opening import open_store
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Anomaly",
     "Budget",
     "BudgetExceeded",
     "BursarError",
@@ -55,6 +56,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Anomaly": "bursar.ledger",
     "Budget": "bursar.budget",
     "Report": "bursar.ledger",
     "Run": "bursar.run",

@@ -62,6 +62,8 @@ class PayChain:
         limits_money: Whether any account limits dollars, so that a call without a known price must be refused.
 
         is_limited: Whether any account limits what a call may cost, in dollars or in tokens.
+
+        is_watched: Whether any budget wants to be told of a run that comes to cost more than usual.
     """
 
     accounts: tuple[Account, ...]
@@ -71,6 +73,7 @@ class PayChain:
     innermost: Policy = field(init=False)
     limits_money: bool = field(init=False)
     is_limited: bool = field(init=False)
+    is_watched: bool = field(init=False)
     _changes: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,6 +81,7 @@ class PayChain:
         self.innermost = next(iter(self.policies.values()), _NO_RULES)
         limits = [account.limits for account in self.accounts]
         self.limits_money = bool([one for one in limits if one.nanousd is not None])
+        self.is_watched = bool([budget for budget in self.budgets.values() if budget.watch is not None])
         self.is_limited = self.limits_money or bool([one for one in limits if one.tokens is not None])
 
     @property

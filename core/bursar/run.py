@@ -21,6 +21,7 @@ from bursar.scope import UNSEEN, current_agent, enter_run, leave_run, run_around
 from bursar.store import Where
 from bursar.stores.journal import journal_for
 from bursar.usage import Usage
+from bursar.watching import add_cost
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -265,6 +266,7 @@ class Run:
         )
         entry = Entry(entry_id, subject, "ok", "stated", 1, what, nanousd, nanousd, Usage())
         self.store.record(entry, self.chain(name).accounts)
+        add_cost(self, nanousd)
         return entry
 
     @property

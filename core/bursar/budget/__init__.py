@@ -41,6 +41,7 @@ from bursar.policy import (
 from bursar.run import Run
 from bursar.store import Where
 from bursar.stores.opening import open_store
+from bursar.watching import Watch
 from bursar.window import Per, Window, describe, parse_per, window_at
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from decimal import Decimal
 
+    from bursar.ledger import Anomaly
     from bursar.reservation import Notice
     from bursar.store import Store
 
@@ -89,6 +91,10 @@ class Budget:
 
         on_notice: Called with each `Notice`.
 
+        on_anomaly: Called with an `Anomaly` when a run under way has cost more than all but two in a thousand of its
+            workflow's runs do, before its next call is sent; what it raises stops that call. The ledger is read for
+            it at a workflow's first call.
+
         min_output_tokens: The smallest output limit that a request is lowered to, to fit what is left.
 
         wait_s: Seconds that a call waits for what others hold reserved.
@@ -120,6 +126,7 @@ class Budget:
         downgrade_at: float | str | None = None,
         on_exceed: OnExceed = "raise",
         on_notice: Callable[[Notice], object] | None = None,
+        on_anomaly: Callable[[Anomaly], object] | None = None,
         min_output_tokens: int = DEFAULT_MIN_OUTPUT_TOKENS,
         wait_s: float = DEFAULT_WAIT_S,
         store: Store | str | None = None,
@@ -130,6 +137,9 @@ class Budget:
         _check_within(within)
         if on_notice is not None:
             check_takes_one(on_notice, "on_notice", "a Notice")
+        if on_anomaly is not None:
+            check_takes_one(on_anomaly, "on_anomaly", "an Anomaly")
+        self.watch = None if on_anomaly is None else Watch(on_anomaly)
         self.per: Per = parse_per(per)
         self.within = within
         self.policy = Policy(
@@ -254,6 +264,8 @@ class Budget:
     def note_closed(self, run: Run) -> None:
         """Note that *run* has ended; of those that ended long ago only what they spent is remembered."""
         self._declared.note_closed(run)
+        if self.watch is not None:
+            self.watch.end(run)
 
     def report(self) -> Report:
         """Return what its newest runs of this process have cost, 10,000 at most."""

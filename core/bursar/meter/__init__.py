@@ -35,6 +35,7 @@ from bursar.policy import logger
 from bursar.stores.journal import journal_for
 from bursar.tuples import make
 from bursar.usage import Usage
+from bursar.watching import add_cost, look_at
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -310,6 +311,8 @@ class Meter(OuterCall):
             attempt=self.attempt,
             duration_ms=self._duration_ms(),
         )
+        if self.plan.chain.is_watched:
+            add_cost(self.plan.run, resolution.amounts.nanousd)
         self.attempt += 1
         self._sent_s = None
         return self._again(held, resolution)
@@ -327,9 +330,10 @@ class Meter(OuterCall):
 
     def _take(self, held: Held) -> Held:
         self.held = held
-        if held.notices:
+        if held.notices or self.plan.chain.is_watched:
             try:
                 self._reserving.tell(held.notices)
+                look_at(self.plan.run)
             except BaseException:  # The user's own function raised: nothing is sent.
                 self.release()
                 raise
@@ -368,6 +372,8 @@ class Meter(OuterCall):
             duration_ms=self._duration_ms() if duration_ms is None else duration_ms,
         )
         entry = resolution.entry
+        if self.plan.chain.is_watched:
+            add_cost(self.plan.run, resolution.amounts.nanousd)
         if entry.overage_nanousd:
             tell_overage(entry)
         if held.is_unpaid:
