@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from bursar.folders import data_path
 from bursar.stores.forks import hold_through_forks
 from bursar.stores.memory import MemoryStore
+from bursar.stores.urls import without_password
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,13 +184,6 @@ def _no_such_store(url: str, scheme: str) -> str:
         missing = f'needs a store for "{scheme}:", which this version of bursar does not have'
         return f'store "{shown}" {missing}; use {_EXAMPLES}'
     return f'store "{shown}" is not the URL of a store; write {_EXAMPLES}'
-
-
-def without_password(url: str) -> str:
-    """Return *url* without whatever may be secret in it."""
-    # Up to the last @, as a password may hold anything.
-    shown = re.sub(r"://.*@", "://***@", url, flags=re.DOTALL)
-    return re.sub(r"((?:pass|key|token|secret)\w*=)[^&]*", r"\1***", shown, flags=re.IGNORECASE)
 
 
 _stores: Final = _Stores()

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
-from bursar.stores.opening import without_password
+from bursar.stores.urls import without_password
 
 _SCHEMA: Final = "bursar"
 
