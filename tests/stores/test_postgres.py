@@ -22,6 +22,7 @@ from bursar.store import Store, Where
 from bursar.stores.journal import journal_for
 from bursar.stores.opening import open_store
 from bursar.stores.postgres import PostgresStore
+from bursar.stores.postgres.address import Address
 from bursar.stores.postgres.schema import MIGRATIONS
 
 RUN = (account("run", None),)
@@ -121,6 +122,7 @@ def test_a_server_that_is_not_there() -> None:
 
     assert "127.0.0.1:9/ledger" in str(raised.value)
     assert "planted" not in str(raised.value)
+    assert "planted" not in repr(Address.of("postgresql://user:planted@127.0.0.1:9/ledger"))
 
 
 def test_a_database_that_is_not_there(postgres: str) -> None:
@@ -247,6 +249,7 @@ def test_a_child_opens_a_connection_of_its_own(postgres: str, tmp_path: Path) ->
         sys.path[:0] = sys.argv[2:]
         from store_parts import account, amounts_of, spend
         from bursar.stores.postgres import PostgresStore
+from bursar.stores.postgres.address import Address
 
         store = PostgresStore(sys.argv[1])
         run = (account("run", None),)

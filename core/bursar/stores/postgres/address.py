@@ -53,3 +53,7 @@ class Address(NamedTuple):
             msg = f'store "{shown}" is no URL of PostgreSQL: write "postgresql://USER@HOST:5432/DATABASE"'
             raise ValueError(msg) from None
         return cls(conninfo, shown, schema)
+
+    def __repr__(self) -> str:
+        # Not what libpq opens, which may hold a password.
+        return f"Address({self.shown!r}, schema={self.schema!r})"
