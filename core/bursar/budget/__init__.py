@@ -382,9 +382,9 @@ def _parse_agents(agents: object, limits: Limits, *, oversubscribe: bool) -> dic
 
 def _check_terms(agent: str, terms: Budget) -> None:
     """Check the budget of an agent, of which the limits and the rules hold, in the run or window of the whole."""
-    if terms.within is not None or terms.agents or terms.per != "run":
+    if terms.within is not None or terms.agents or terms.per != "run" or terms.watch is not None:
         msg = (
-            f'the allotment of agent "{agent}" is a budget with within=, agents= or per=, which hold for the whole; '
-            "give it limits and rules alone"
+            f'the allotment of agent "{agent}" is a budget with within=, agents=, per= or on_anomaly=, which hold for '
+            "the whole; give it limits and rules alone"
         )
         raise ValueError(msg)

@@ -140,3 +140,9 @@ def test_what_cannot_be_told_is_refused(value: Any) -> None:
     """Only a function that takes one."""
     with pytest.raises((TypeError, ValueError), match="on_anomaly"):
         Budget("$1", on_anomaly=value)
+
+
+def test_an_agent_s_allotment_is_not_watched() -> None:
+    """A run is an anomaly as a whole: what would be ignored is said to be wrong."""
+    with pytest.raises(ValueError, match="on_anomaly="):
+        Budget("$5", agents={"writer": Budget("$1", on_anomaly=print)})
