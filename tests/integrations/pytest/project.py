@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
+import openai  # noqa: F401  # pyright: ignore[reportUnusedImport] - forks need not import it again
+import pytest
+
 from bursar.simulator import Simulator
 
 # One call of one agent: ten tokens in, twenty out at most.
@@ -82,23 +85,45 @@ class Project:
         """What the provider has billed, in dollars."""
         return self.simulator.bill.total
 
-    def run(self, source: str, *options: str, environ: dict[str, str] | None = None) -> Session:
-        """Run pytest on a file that begins with `CLIENT` and goes on with *source*."""
+    def run(
+        self, source: str, *options: str, environ: dict[str, str] | None = None, is_fresh: bool = False
+    ) -> Session:
+        """
+        Run pytest on a file that begins with `CLIENT` and goes on with *source*.
+
+        In a fork of this process, which has imported what takes long; *is_fresh* starts another one.
+        """
         (self.folder / "test_agents.py").write_text(CLIENT + textwrap.dedent(source))
-        results = self.folder / "results.xml"
-        arguments = ["-p", "no:cacheprovider", "-W", "error", f"--junitxml={results}", *options]
-        # pytest-asyncio warns where this is not set.
-        arguments += ["-o", "asyncio_default_fixture_loop_scope=function"]
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", *arguments],
-            cwd=self.folder,
-            env=self.environment | (environ or {}),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=100,
-        )
-        return Session(done.returncode, done.stdout + done.stderr, dict(_outcomes(results)))
+        results, output = self.folder / "results.xml", self.folder.parent / "output.txt"
+        # pytest-asyncio warns where its scope is not set.
+        scope = ["-o", "asyncio_default_fixture_loop_scope=function"]
+        arguments = ["-p", "no:cacheprovider", "-W", "error", f"--junitxml={results}", *options, *scope]
+        env = self.environment | (environ or {})
+        with output.open("w") as out:
+            if is_fresh:
+                command = [sys.executable, "-m", "pytest", *arguments]
+                started = subprocess.Popen(command, cwd=self.folder, env=env, stdout=out, stderr=out)
+                code = started.wait(100)
+            else:
+                code = os.waitstatus_to_exitcode(os.waitpid(self._fork(arguments, env, out.fileno()), 0)[1])
+        return Session(code, output.read_text(), dict(_outcomes(results)))
+
+    def _fork(self, arguments: list[str], env: dict[str, str], output: int) -> int:
+        if (child := os.fork()) != 0:
+            return child
+        code = 70
+        try:
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+            os.environ.clear()
+            os.environ.update(env)
+            os.chdir(self.folder)
+            code = int(pytest.main(arguments))
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
 
 
 def project_environment(simulator: Simulator, folder: Path, offline_env: dict[str, str]) -> dict[str, str]:

@@ -80,17 +80,19 @@ def test_hypothesis(project: Project) -> None:
         """
         from hypothesis import given, settings, strategies
 
+        client = guard(openai.OpenAI())
+
         @pytest.mark.budget(calls=20)
         @settings(max_examples=10, deadline=None, database=None)
         @given(strategies.integers(0, 1_000_000))
         def test_within(n):
-            asks(guard(openai.OpenAI()))
+            asks(client)
 
         @pytest.mark.budget(calls=3)
         @settings(max_examples=10, deadline=None, database=None)
         @given(strategies.integers(0, 1_000_000))
         def test_over(n):
-            asks(guard(openai.OpenAI()))
+            asks(client)
         """
     )
 

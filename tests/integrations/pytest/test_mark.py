@@ -279,7 +279,7 @@ def test_nothing_is_kept_beyond_the_session(project: Project, tmp_path: Path) ->
     named = tmp_path / "named.db"
     session = project.run(source, environ={"BURSAR_STORE": f"sqlite:///{named}"})
     assert "passed" == session.only.status
-    content = named.read_bytes()
+    content = b"".join(file.read_bytes() for file in tmp_path.glob("named.db*"))
     assert b"test_agents.py::test_my_agent" in content
     assert b"tides" not in content
     assert b"sk-planted-key" not in content
@@ -287,11 +287,14 @@ def test_nothing_is_kept_beyond_the_session(project: Project, tmp_path: Path) ->
 
 def test_a_session_without_budgets_is_left_alone(project: Project) -> None:
     """No test has the mark: nothing of bursar is imported, and nothing is said."""
-    session = project.run("""
+    session = project.run(
+        """
         def test_nothing():
             assert "bursar_pytest.hooks" not in sys.modules
             assert "BURSAR_STORE" not in os.environ
-    """)
+    """,
+        is_fresh=True,
+    )
 
     assert {"test_nothing": "passed"} == session.statuses
     assert "spent" not in session.output
@@ -305,7 +308,7 @@ def test_importing_the_plugin_imports_no_core(project: Project) -> None:
         "    assert [] == [name for name in sys.modules if name.partition('.')[0] == 'bursar']\n"
     )
     (project.folder / "test_agents.py").unlink(missing_ok=True)
-    session = project.run("", "test_light.py")
+    session = project.run("", "test_light.py", is_fresh=True)
 
     assert {"test_light": "passed"} == session.statuses
 
