@@ -7,6 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bursar.entry import RunRecord
+from bursar.errors import StoreError
 from bursar.ledger.anomalies import ANOMALOUS, Anomaly, Usual
 from bursar.ledger.families import inclusive_costs
 from bursar.money import format_usd
@@ -66,7 +67,12 @@ class Watch:
             Exception: What the user's function raises: the call is not sent.
         """
         with self._lock:
-            usual = self._usual_of(run)
+            try:
+                usual = self._usual_of(run)
+            except StoreError as error:
+                # Whether the call is sent without it is for its budgets to say.
+                logger.warning("what %s usually costs is not known: %s", run.title, error)
+                return
             seen = self._runs.get(run.id)
             if seen is None or seen.is_told or (chance := usual.chance(seen.cost_nanousd)) > ANOMALOUS:
                 return
@@ -94,8 +100,9 @@ class Watch:
         if usual is None:
             if len(self._usual) >= _WORKFLOWS_KEPT:
                 self._usual.clear()
+            before = run.store.runs(Where(since_s=run.store.now() - _HISTORY_S))
             usual = self._usual[run.workflow] = Usual()
-            for row, cost in inclusive_costs(run.store.runs(Where(since_s=run.store.now() - _HISTORY_S))):
+            for row, cost in inclusive_costs(before):
                 if row.run.workflow == run.workflow and row.run.ended_s is not None:
                     usual.add(cost)
         return usual

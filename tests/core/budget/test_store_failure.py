@@ -105,6 +105,23 @@ def test_an_open_budget_goes_on_from_the_first_call(
     assert ["error", "ok"] == [entry.status for entry in ledger.entries(Where())]
 
 
+def test_an_open_budget_that_watches_its_runs_goes_on(
+    sim: Simulator, plain: openai.OpenAI, ledger: SQLiteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What runs usually cost cannot be read either; the log says so, and no call is kept back for it."""
+    told: list[object] = []
+    budget = Budget("$1", store=ledger, on_store_failure="open", on_anomaly=told.append)
+    client: Any = guard(plain, agent="writer")
+    with Budget("$1", store=ledger).run("doc"):
+        client.chat.completions.create(**ASK)
+    with locked(ledger), budget.run("doc"), caplog.at_level(logging.WARNING, "bursar"):
+        client.chat.completions.create(**ASK)
+
+    assert 2 == sim.arrived
+    assert [] == told
+    assert 'what run "doc" usually costs is not known' in caplog.text
+
+
 def test_every_budget_of_a_chain_must_be_open(
     sim: Simulator, plain: openai.OpenAI, ledger: SQLiteStore
 ) -> None:
