@@ -249,7 +249,6 @@ def test_a_child_opens_a_connection_of_its_own(postgres: str, tmp_path: Path) ->
         sys.path[:0] = sys.argv[2:]
         from store_parts import account, amounts_of, spend
         from bursar.stores.postgres import PostgresStore
-from bursar.stores.postgres.address import Address
 
         store = PostgresStore(sys.argv[1])
         run = (account("run", None),)
@@ -329,3 +328,19 @@ def test_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         open_store("postgresql://user:planted@host/ledger")
 
     assert "planted" not in str(raised.value)
+
+
+def test_a_report_makes_no_ledger(postgres: str) -> None:
+    """A database in which there is none is left as it is, and the error says so without the password."""
+    planted = postgres.replace("postgres@", "postgres:planted@")
+    command = [sys.executable, "-m", "bursar", "report", "--store", planted]
+    report = subprocess.run(command, capture_output=True, text=True, check=False)
+    with server(postgres) as other:
+        found = other.execute(
+            "SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema_of(postgres),)
+        ).fetchone()
+
+    assert (1, "") == (report.returncode, report.stdout)
+    assert "there is no ledger at" in report.stderr
+    assert "planted" not in report.stderr
+    assert found is None

@@ -9,6 +9,7 @@ import click
 
 from bursar.store import Where
 from bursar.stores.opening import open_store
+from bursar.stores.urls import without_password
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from bursar.store import RunTotals, Store
 
 _SQLITE: Final = "sqlite:///"
+_POSTGRES: Final = ("postgresql:", "postgres:")
 _CANDIDATES_SHOWN: Final = 5
 
 
@@ -27,16 +29,27 @@ def open_ledger(url: str | None) -> Store:
         click.ClickException: There is none, or the URL is malformed.
         StoreError: It does not open.
     """
-    # To open a file that is not there would make it: right for a program that spends, wrong for one that reads.
-    if url is not None and url.startswith(_SQLITE):
-        path = Path(url.removeprefix(_SQLITE)).expanduser()
-        if not path.exists():
-            msg = f'there is no ledger at "{path}"'
-            raise click.ClickException(msg)
     try:
+        # To open one that is not there would make it: right for a program that spends, wrong for one that reads.
+        if url is not None and not _is_there(url):
+            msg = f'there is no ledger at "{without_password(url.removeprefix(_SQLITE))}"'
+            raise click.ClickException(msg)
         return open_store(url)
     except ValueError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _is_there(url: str) -> bool:
+    """Whether there is a ledger at *url*; also true where opening it says better what is wrong."""
+    if url.startswith(_SQLITE):
+        return Path(url.removeprefix(_SQLITE)).expanduser().exists()
+    if url.startswith(_POSTGRES):
+        try:
+            from bursar.stores.postgres import has_ledger
+        except ImportError:
+            return True
+        return has_ledger(url)
+    return True
 
 
 def find_run(runs: Sequence[RunTotals], prefix: str) -> RunTotals:

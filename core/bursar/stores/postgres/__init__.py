@@ -6,9 +6,13 @@ import hashlib
 import time
 from typing import TYPE_CHECKING
 
+import psycopg
+
+from bursar.errors import StoreError
 from bursar.folders import data_path
 from bursar.stores.postgres.address import Address
 from bursar.stores.postgres.connection import Connection
+from bursar.stores.postgres.failures import plain_words
 from bursar.stores.sql import SQLStore
 
 if TYPE_CHECKING:
@@ -55,3 +59,22 @@ class PostgresStore(SQLStore):
         super().__init__(address.shown, data_path(f"postgres-{name}"), clock or time.time, opened)
         if clock is None and isinstance(self._database, Connection):
             self.now = self._database.now_s
+
+
+def has_ledger(url: str) -> bool:
+    """
+    Whether there is a ledger at *url*; looks, and makes nothing.
+
+    Raises:
+        ValueError: *url* is malformed.
+        StoreError: The database does not answer.
+    """
+    address = Address.of(url)
+    try:
+        with psycopg.connect(address.conninfo, connect_timeout=10) as connection:
+            row = connection.execute(
+                "SELECT to_regclass(%s)", (f"{address.schema}.bursar_schema",)
+            ).fetchone()
+    except psycopg.Error as error:
+        raise StoreError(plain_words(error, f'the ledger in "{address.shown}"', 10)) from error
+    return row is not None and row[0] is not None
