@@ -128,7 +128,7 @@ def test_a_server_that_is_not_there() -> None:
 def test_a_database_that_is_not_there(postgres: str) -> None:
     """A server that answers and has no such database says so."""
     parts = urlsplit(postgres)
-    with pytest.raises(StoreError, match="does not exist"):
+    with pytest.raises(StoreError, match=r"turns this connection away; look at the user.*does not exist"):
         PostgresStore(parts._replace(path="/no_such_ledger", query="").geturl(), lock_timeout_s=2)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from bursar.account import Account, Limits
 from bursar.allotment import Share, split
 from bursar.budget.arguments import (
-    check_takes_one,
+    check_is_told,
     checked_agents,
     parse_allotments,
     parse_at_least,
@@ -136,9 +136,9 @@ class Budget:
         self.name = parse_name(name, "a budget's name")
         _check_within(within)
         if on_notice is not None:
-            check_takes_one(on_notice, "on_notice", "a Notice")
+            check_is_told(on_notice, "on_notice", "a Notice")
         if on_anomaly is not None:
-            check_takes_one(on_anomaly, "on_anomaly", "an Anomaly")
+            check_is_told(on_anomaly, "on_anomaly", "an Anomaly")
         self.watch = None if on_anomaly is None else Watch(on_anomaly)
         self.per: Per = parse_per(per)
         self.within = within

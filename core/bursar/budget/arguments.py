@@ -196,6 +196,19 @@ def check_takes_one(function: object, what: str, argument: str) -> None:
         raise TypeError(msg) from None
 
 
+def check_is_told(function: object, what: str, argument: str) -> None:
+    """
+    Check that *function* can be told of *argument*, whether or not there is anybody who could await it.
+
+    Raises:
+        TypeError: It cannot be called with one argument, or must be awaited.
+    """
+    check_takes_one(function, what, argument)
+    if inspect.iscoroutinefunction(function):
+        msg = f"{what} is told of {argument} at once and never awaited, so that {function!r} would not run: use a def"
+        raise TypeError(msg)
+
+
 def parse_store(store: object) -> Store | str | None:
     """
     Return what accounts and ledger are to be kept in.

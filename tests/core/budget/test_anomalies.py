@@ -142,6 +142,18 @@ def test_what_cannot_be_told_is_refused(value: Any) -> None:
         Budget("$1", on_anomaly=value)
 
 
+@pytest.mark.parametrize("name", ["on_anomaly", "on_notice"])
+def test_what_nobody_would_await_is_refused(name: str) -> None:
+    """A function that must be awaited would never run, and is told so at once."""
+
+    async def told(_: object) -> None:
+        """Never runs."""
+
+    options: dict[str, Any] = {name: told}
+    with pytest.raises(TypeError, match=f"{name} is told of an? .* never awaited"):
+        Budget("$1", **options)
+
+
 def test_an_agent_s_allotment_is_not_watched() -> None:
     """A run is an anomaly as a whole: what would be ignored is said to be wrong."""
     with pytest.raises(ValueError, match="on_anomaly="):

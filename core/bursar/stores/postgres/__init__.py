@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -56,9 +55,7 @@ class PostgresStore(SQLStore):
 
         # The next process must find what this one has kept aside, and a file's name must not say how to get in.
         name = hashlib.sha256(f"{address.shown} {address.schema}".encode()).hexdigest()[:16]
-        super().__init__(address.shown, data_path(f"postgres-{name}"), clock or time.time, opened)
-        if clock is None and isinstance(self._database, Connection):
-            self.now = self._database.now_s
+        super().__init__(address.shown, data_path(f"postgres-{name}"), clock, opened)
 
 
 def has_ledger(url: str) -> bool:

@@ -54,6 +54,8 @@ class SQLStore:
     Args:
         url: What the store was opened by, without a password.
 
+        clock: Seconds since the epoch; the database's own if None.
+
         database: Opens it, and is given what to call whenever it is opened, for it may be another one than before, and
             after a transaction that failed.
     """
@@ -64,12 +66,11 @@ class SQLStore:
         self,
         url: str,
         path: Path,
-        clock: Callable[[], float],
+        clock: Callable[[], float] | None,
         database: Callable[[Callable[[], None], Callable[[], None]], Database],
     ) -> None:
         self.url = url
         self.path = path
-        self.now = clock
         self.waiters = Waiters()
         self._accounts = Accounts()
         # What this process holds, so that its own settles need not read it back; the tables have it, whoever asks.
@@ -83,6 +84,7 @@ class SQLStore:
             held.clear()
 
         self._database = database(forget, accounts.forget_opened)
+        self.now = clock or self._database.now_s
 
     def declare(self, account: Account) -> None:
         """Open *account*, or give it the limits and thresholds declared now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
@@ -116,6 +117,10 @@ class Database(ABC):
         finally:
             self._is_inside = False
             self._lock.release()
+
+    def now_s(self) -> float:
+        """Return the seconds since the epoch by the clock that all go by who share it."""
+        return time.time()
 
     @abstractmethod
     def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
