@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import Any
 
 
 def attribute(thing: Any, name: str, *, kind: type | None = None) -> Any:  # noqa: ANN401 - whatever it is
@@ -25,29 +22,31 @@ def attribute(thing: Any, name: str, *, kind: type | None = None) -> Any:  # noq
     return attributes(thing, (name,), kind=kind)[0]
 
 
-def attributes(thing: object, names: Iterable[str], *, kind: type | None = None) -> list[Any]:
+def attributes(thing: object, names: tuple[str, ...], *, kind: type | None = None) -> list[Any]:
     """Return the attributes of *thing* that are called *names*, each as `attribute` does."""
     own: dict[str, Any] | None = getattr(thing, "__dict__", None)
     if own is None:
         return [getattr(thing, name, None) for name in names]
-    kind = kind or type(thing)
     extra: dict[str, Any] = getattr(thing, "__pydantic_extra__", None) or own
-    private: dict[str, Any] = getattr(thing, "__pydantic_private__", None) or own
+    elsewhere = _of_class(kind or type(thing), names)
     return [
         own[name]
         if name in own
         else extra[name]
         if name in extra
-        else private[name]
-        if name in private
         else getattr(thing, name, None)
-        if _may_have(kind, name)
+        if name in elsewhere
         else None
         for name in names
     ]
 
 
 @lru_cache(maxsize=4096)
+def _of_class(kind: type, names: tuple[str, ...]) -> frozenset[str]:
+    """Return those of *names* that an object of *kind* may have though it does not keep them itself."""
+    return frozenset(name for name in names if _may_have(kind, name))
+
+
 def _may_have(kind: type, name: str) -> bool:
     return any(
         name in vars(base)

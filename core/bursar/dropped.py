@@ -22,9 +22,15 @@ if TYPE_CHECKING:
 
 
 class Dropped:
-    """Things to do that must not be done where they came up."""
+    """
+    Things to do that must not be done where they came up.
+
+    Attributes:
+        may_be_any: Whether anything was noted yet; until then `do_all` finds nothing to do.
+    """
 
     def __init__(self) -> None:
+        self.may_be_any = False
         self._todo: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
@@ -33,12 +39,13 @@ class Dropped:
 
     def later(self, action: Callable[[], object]) -> None:
         """Note *action*; safe inside `__del__`, which takes no lock here."""
+        self.may_be_any = True
         self._todo.put(action)
         self._wake.put(None)
 
     def do_all(self) -> None:
         """Do what was noted, and wait for what another thread is doing of it."""
-        if self._todo.empty() and self._thread is None:
+        if not self.may_be_any:
             return
         with self._lock:
             while True:

@@ -6,6 +6,7 @@ import logging
 import threading
 from copy import copy
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from bursar.dropped import dropped
@@ -154,13 +155,11 @@ class Run:
         with self._lock:
             self._inside.append(run_id)
 
-    @property
+    @cached_property
     def store(self) -> Store:
-        """Where its accounts and entries are kept."""
-        if self._store is None:
-            msg = f"{self.title} is not open yet: use it in `with`"
-            raise RuntimeError(msg)
-        return self._store
+        """Where its accounts and entries are kept; there as soon as that is chosen, as every call asks for it."""
+        msg = f"{self.title} is not open yet: use it in `with`"
+        raise RuntimeError(msg)
 
     def is_kept_in(self, store: Store) -> bool:
         """Whether its accounts are in *store*, for certain."""
@@ -355,7 +354,8 @@ class Run:
         return PayChain(tuple(accounts.values()), policies, min(ends, default=None), budgets)
 
     def _keep_in(self, store: Store) -> None:
-        self._store, self.journal = store, journal_for(store)
+        self.store = self._store = store
+        self.journal = journal_for(store)
 
     def _open_record(self, record: RunRecord) -> None:
         try:

@@ -128,7 +128,7 @@ class Planner:
 
 
 def _takes_limit(inner: Inner, endpoint: Endpoint, body: dict[str, Any], tokens: int) -> bool:
-    return takes_limit(endpoint, body, host=inner.host)(tokens)
+    return takes_limit(endpoint, body, inner.host, tokens)
 
 
 def _name_beside(inner: Inner, other: Inner) -> str:

@@ -123,7 +123,7 @@ class Call:
             provider=request.provider,
             can_shrink=_limit_of(self._llm)
             if self._client is None
-            else takes_limit(request.endpoint, request.body),
+            else functools.partial(takes_limit, request.endpoint, request.body, ""),
             is_sent_at_once=self._client is None,
             is_async=self._is_async,
             is_fitted_below=self._client is not None,

@@ -8,6 +8,7 @@ answer in its place.  It reserves the call itself and hands it down to the callb
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from langchain.agents.middleware import AgentMiddleware, hook_config
@@ -150,7 +151,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any]):
             read.body,
             booking,
             provider=read.provider,
-            can_shrink=takes_limit(read.endpoint, read.body),
+            can_shrink=partial(takes_limit, read.endpoint, read.body, ""),
             is_async=is_async,
         )
         # What a chat model adds to its own parameters is seen only when it is called.

@@ -140,8 +140,9 @@ class BudgetCallbackHandler(BaseCallbackHandler):
             can_shrink=lambda _: can_lower(model),
             is_lazy=is_stream,
         )
-        call.meter.reserve()
-        changed(arguments, call)
+        held = call.meter.reserve()
+        if held is not None and (held.output_limit is not None or held.bound.model != request.body["model"]):
+            changed(arguments, call)
         found = _Open(call)
         self._open[event_id] = found
         if not is_stream:

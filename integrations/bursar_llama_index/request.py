@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from llama_index.core.llms import ChatMessage
+from llama_index.core.llms import ChatMessage, MockLLM
 
 from bursar.attributes import attribute, attributes
 from bursar.prices import find_price, free, provider_of_url
@@ -118,10 +118,12 @@ def model_name(model: Any) -> str:
 
 
 def _named(model: Any, names: Iterable[Any]) -> str:
-    named = next((name for name in names if isinstance(name, str) and name), None)
-    if named is None:
-        named = getattr(getattr(model, "metadata", None), "model_name", None)
-    return named if isinstance(named, str) and named not in {"", "unknown"} else type(model).__name__
+    named = [name for name in names if isinstance(name, str) and name]
+    # A stand-in's metadata say that its name is unknown, and are made anew whenever they are asked for.
+    if not named and getattr(type(model), "metadata", None) is not MockLLM.metadata:
+        named.append(getattr(getattr(model, "metadata", None), "model_name", None))
+    is_told = named and isinstance(named[0], str) and named[0] not in {"", "unknown"}
+    return named[0] if is_told else type(model).__name__
 
 
 def provider_of(model: Any, name: str) -> str:

@@ -152,7 +152,7 @@ class BedrockCall(Attempts):
             self._body,
             booking,
             provider="aws",
-            can_shrink=takes_limit(self._endpoint, self._body),
+            can_shrink=partial(takes_limit, self._endpoint, self._body, ""),
             timeout_s=lambda: config.read_timeout,
         )
         # Another model may read another body.

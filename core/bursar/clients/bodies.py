@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from bursar.clients.answer import parse_json
 from bursar.wire.uploads import HEAD_BYTES, Upload
@@ -24,7 +24,7 @@ def body_of(options: Any) -> Mapping[str, Any]:
     data: Any = options.json_data
     uploads = _uploads(options) if getattr(options, "files", None) else {}
     if isinstance(data, dict):
-        return {**cast("dict[str, Any]", data), **uploads}
+        return {**data, **uploads}
     content = data if isinstance(data, bytes) else getattr(options, "content", None)
     body = parse_json(content) if isinstance(content, bytes | str) else None
     return uploads if body is None else body

@@ -75,7 +75,8 @@ class GuardedCall:
             self.meter: Meter | Observer = Observer(outer)
             self._ask = outer.plan.ask
             return
-        dropped.do_all()
+        if dropped.may_be_any:
+            dropped.do_all()
         booking = payer.booking()
         if self.endpoint is not None and not self._body:
             # By its name: a URL that the caller wrote may hold a key.
@@ -221,10 +222,11 @@ class GuardedCall:
 
     def _fitted(self, held: Held | None) -> Any:
         """Return the options changed to what was granted: another model, a lower output limit, usage asked for."""
-        endpoint, body = self.endpoint, self._body
-        if endpoint is None or not body:
+        endpoint, body, ask = self.endpoint, self._body, self._ask
+        is_whole = held is None or (held.output_limit is None and held.bound.model == ask.model)
+        if endpoint is None or not body or (is_whole and not body.get("stream")):
             return self._options
-        if held is not None and held.bound.model != self._ask.model:
+        if held is not None and held.bound.model != ask.model:
             body = endpoint.with_model(body, held.bound.model)
         if held is not None and held.output_limit is not None:
             lowered = endpoint.with_output_limit(
@@ -232,7 +234,7 @@ class GuardedCall:
             )
             if lowered is None:
                 # It was asked before the hold was taken, with this body or with one that stood for it.
-                msg = f"the output limit of a call to {self._ask.model!r} could not be lowered"
+                msg = f"the output limit of a call to {ask.model!r} could not be lowered"
                 raise RuntimeError(msg)
             body = lowered
         if self._address.host not in _takes_no_usage:

@@ -129,7 +129,10 @@ class _SyncGuard(_Guard):
     """The choke point of a client that blocks."""
 
     def request(self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None) -> Any:
-        options = _merged(self._copy_and_prepare(options) if self._bursar_prepares else options)
+        if self._bursar_prepares:
+            options = self._copy_and_prepare(options)
+        if getattr(options, "extra_json", None) is not None:
+            options = _merged(options)
         call = self._bursar_call(options)
         token = current_call.set(call)
         try:
@@ -185,7 +188,10 @@ class _AsyncGuard(_Guard):
     async def request(
         self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
     ) -> Any:
-        options = _merged(await self._copy_and_prepare(options) if self._bursar_prepares else options)
+        if self._bursar_prepares:
+            options = await self._copy_and_prepare(options)
+        if getattr(options, "extra_json", None) is not None:
+            options = _merged(options)
         call = self._bursar_call(options)
         token = current_call.set(call)
         try:
@@ -237,11 +243,10 @@ class _AsyncGuard(_Guard):
 
 def _merged(options: Any) -> Any:
     """Return *options* with `extra_body` in the body, where it must be seen: it may hold a limit or a model."""
-    extra = getattr(options, "extra_json", None)
-    if extra is None or not isinstance(options.json_data, dict | None):
+    if not isinstance(options.json_data, dict | None):
         return options
     merged = options.model_copy()
-    merged.json_data = {**(options.json_data or {}), **extra}
+    merged.json_data = {**(options.json_data or {}), **options.extra_json}
     merged.extra_json = None
     return merged
 

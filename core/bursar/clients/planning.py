@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bursar.clients.unmetered import unmetered_plan
@@ -46,8 +47,8 @@ def plan_call(
         found,
         body,
         booking,
-        provider=found.billed_by(provider),
-        can_shrink=takes_limit(found, body, host=host),
+        provider=found.billed_as.get(provider, provider),
+        can_shrink=partial(takes_limit, found, body, host),
         is_async=is_async,
         timeout_s=timeout_s,
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bursar.clients.answer import AnswerReader
 from bursar.clients.transport import http_package, read_through
 from bursar.wire import Receipt
-from bursar.wire.fields import is_mapping, parsed
+from bursar.wire.fields import parsed_object
 
 if TYPE_CHECKING:
     from bursar.errors import BudgetExceeded
@@ -39,17 +40,18 @@ def take_response(
     if endpoint is None:
         meter.settle(Receipt())
         return False
-    content_type = response.headers.get("content-type", "")
     if response.is_stream_consumed or response.is_closed:
         content = response.content
-        said = _json_object(content) if "json" in content_type else None
+        # By how it begins, as nearly all do: to look a header up takes longer.
+        said = parsed_object(content) if content[:1] == b"{" else None
         if said is None:
-            read = endpoint.read_content(content, content_type)
+            read = endpoint.read_content(content, response.headers.get("content-type", ""))
         else:
             read = endpoint.read_response(said)
-            response.json = ReadJson(said, content)
+            response.json = partial(_give_json, [said], content)
         meter.settle(endpoint.completed(body, read or Receipt()))
         return False
+    content_type = response.headers.get("content-type", "")
     # Bedrock's own framing of events is not read here; as nothing is seen of it, its bound is booked.
     is_events = is_stream and "json" not in content_type and "amazon" not in content_type
     reader = AnswerReader(
@@ -64,36 +66,14 @@ def take_response(
     return True
 
 
-class ReadJson:
+def _give_json(said: list[Json], content: bytes, **options: Any) -> Any:
     """
-    Stands for the `json` of a response that was read here: the SDK need not read it again.
+    Return what the body says, as `Response.json` does, for which this stands.
 
-    A large answer, as one of embeddings is, would take twice the time.  What is read is given away once, as it is the
-    receiver's to change.
+    The SDK need not read again what was read here: a large answer, as one of embeddings is, would take twice the
+    time.  What is read is given away once, as it is the receiver's to change.
     """
-
-    __slots__ = ("_content", "_said")
-
-    def __init__(self, said: Json, content: bytes) -> None:
-        self._said = [said]
-        self._content = content
-
-    def __call__(self, **options: Any) -> Any:
-        """Return what the body says, as `Response.json` does."""
-        if not options:
-            try:
-                return self._said.pop()
-            except IndexError:
-                pass
-        return json.loads(self._content, **options)
-
-
-def _json_object(content: bytes) -> Json | None:
-    try:
-        said = parsed(content)
-    except ValueError:
-        return None
-    return said if is_mapping(said) else None
+    return json.loads(content, **options) if options or not said else said.pop()
 
 
 def stop_response(

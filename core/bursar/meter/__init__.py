@@ -71,7 +71,7 @@ class Meter(OuterCall):
         self.plan = plan
         run = plan.run
         store = run.store
-        fingerprint = plan.fingerprint
+        fingerprint, model = plan.fingerprint, plan.ask.model
         self._subject = make(
             Subject,
             (
@@ -80,7 +80,7 @@ class Meter(OuterCall):
                 run.workflow,
                 plan.agent,
                 plan.provider,
-                writable(plan.ask.model),
+                model if model.isascii() else writable(model),
                 plan.operation,
                 fingerprint is not None and run.repeats.has_seen(fingerprint),
             ),
@@ -214,8 +214,10 @@ class Meter(OuterCall):
         model = held.bound.model
         if not plan.is_metered:
             return self._resolve("ok", Bill(None, "unknown", model, Usage()))
+        if receipt.usage is None:
+            receipt = self._best(receipt)
         duration_ms = self._duration_ms()
-        found = bill(self._best(receipt), provider=plan.provider, model=model, duration_ms=duration_ms)
+        found = bill(receipt, provider=plan.provider, model=model, duration_ms=duration_ms)
         if found.nanousd is None and held.bound.price is not None:
             found = bound_bill(held, found.model, found.usage)
         return self._resolve("ok", found, duration_ms=duration_ms)

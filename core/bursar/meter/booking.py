@@ -46,7 +46,7 @@ def resolution_of(
             status,
             source,
             attempt,
-            writable(model),
+            model if model.isascii() else writable(model),
             cost_nanousd,
             bound_nanousd,
             usage,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from bursar.meter.plan import Plan, to_any_limit
 from bursar.tuples import make
@@ -16,18 +16,17 @@ if TYPE_CHECKING:
     from bursar.wire import Ask, Endpoint
     from bursar.wire.fields import Json
 
+_SHORT: Final = 8_192
+"""Tokens at most, and so bytes, of a prompt that is written out as a whole for its fingerprint."""
 
-def takes_limit(endpoint: Endpoint, body: Json, *, host: str = "") -> Callable[[int], bool]:
+
+def takes_limit(endpoint: Endpoint, body: Json, host: str, tokens: int) -> bool:
     """
-    Return what tells whether the output limit of *body* can be lowered to so many tokens.
+    Whether the output limit of *body* can be lowered to so many tokens at *host*.
 
-    It knows nothing of the call: a plan that held whoever made it would keep every prompt until the garbage collector
-    comes by.
+    A plan is given a `partial` of this, and no method: a plan that held whoever made it would keep every prompt until
+    the garbage collector comes by.
     """
-    return partial(_takes_limit, endpoint, body, host)
-
-
-def _takes_limit(endpoint: Endpoint, body: Json, host: str, tokens: int) -> bool:
     model = str(body.get("model", ""))
     return endpoint.with_output_limit(body, tokens, model=model, host=host) is not None
 
@@ -60,6 +59,8 @@ def plan_request(
         can_downgrade, can_shrink, is_sent_at_once, is_async, can_wait, is_fitted_below, timeout_s: See `Plan`.
     """
     run, agent, chain = booking
+    ask = endpoint.read_request(body)
+    is_short = ask.input_tokens_most <= _SHORT and not (ask.image_tokens_most or ask.audio_tokens_most)
     return make(
         Plan,
         (
@@ -68,9 +69,9 @@ def plan_request(
             chain,
             provider,
             endpoint.name,
-            endpoint.read_request(body),
+            ask,
             partial(_ask_again, endpoint, body),
-            fingerprint(agent.name, body),
+            fingerprint(agent.name, body, is_short=is_short),
             partial(endpoint.count_input_tokens, body),
             can_downgrade,
             can_shrink,

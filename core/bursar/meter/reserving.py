@@ -69,8 +69,29 @@ class Reserving:
         ladder = plan.chain.ladders.get(model, ()) if plan.can_downgrade else ()
         # The first claim of a call goes by the call's own id.
         id_, self._first_id = self._first_id, ""
-        answer = self.store.reserve(self._claim(asked.amounts, heeds_downgrade=bool(ladder), id_=id_))
-        return self._held(answer, asked) if isinstance(answer, Grant) else answer
+        answer = self.store.reserve(
+            make(
+                Claim,
+                (
+                    id_ or new_id(self.store.now()),
+                    plan.chain.accounts,
+                    asked.amounts,
+                    self.owner,
+                    LEASE_S,
+                    None,
+                    plan.is_sent_at_once,
+                    bool(ladder),
+                    False,
+                    self.about,
+                ),
+            )
+        )
+        if type(answer) is not Grant:
+            return answer
+        # As `_held` does, without the call.
+        id_, amounts, output_limit, notices = answer
+        self.store.waiters.holders[id_] = self.owner
+        return make(Held, (id_, asked, amounts, output_limit, False, notices))
 
     def first(self, answer: Answer | None) -> Generator[Step, Any, Held]:
         """
@@ -275,13 +296,12 @@ class Reserving:
         *,
         heeds_downgrade: bool = False,
         shrink: Shrink | None = None,
-        id_: str = "",
     ) -> Claim:
         plan, is_forced = self.plan, self._is_forced
         return make(
             Claim,
             (
-                id_ or new_id(self.store.now()),
+                new_id(self.store.now()),
                 plan.chain.accounts,
                 amounts,
                 self.owner,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from bursar.wire.fields import is_mapping, parsed
+from bursar.wire.fields import is_mapping, parsed_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from bursar.wire.ask import Ask
     from bursar.wire.fields import Json
@@ -52,15 +53,14 @@ class Endpoint(ABC):
 
         is_model_in_path: Whether the path names the model, and not the body.  A body is then read, and returned, with
             the path's model under `model` (`model_in_path`); whoever sends it takes it out and puts it into the path.
+
+        billed_as: By the provider, under which name a price book has the rates of this endpoint apart from others.
     """
 
     name: str
     is_billed_whole: bool = False
     is_model_in_path: bool = False
-
-    def billed_by(self, provider: str) -> str:
-        """Return under which name a price book has the rates of this endpoint, at *provider*."""
-        return provider
+    billed_as: Mapping[str, str] = MappingProxyType({})
 
     @abstractmethod
     def read_request(self, body: Json) -> Ask:
@@ -112,11 +112,8 @@ class Endpoint(ABC):
         """
         if "event-stream" in content_type:
             return self.read_events(events_in(content))
-        try:
-            body = parsed(content)
-        except ValueError:
-            return self._read_lines(content)
-        return self.read_response(body) if is_mapping(body) else None
+        body = parsed_object(content)
+        return self._read_lines(content) if body is None else self.read_response(body)
 
     def _read_lines(self, content: bytes) -> Receipt | None:
         """Return what a stream of JSON, one object on each line, says; Cohere's first version and Ollama send such."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 from types import NoneType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bursar.wire.fields import is_array, is_mapping
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from bursar.wire.fields import Json
 
 _KEY: Final = os.urandom(32).hex()
+_MARSHAL: Final = 2
+"""The last version of marshal in which what is equal is written alike, whoever else refers to it."""
 _WHOLE_MOST: Final = 8_192
 _END: Final = 1_024
 _SLICES: Final = 8
@@ -21,20 +24,30 @@ _SLICE: Final = 128
 _SCALARS: Final = frozenset({int, float, bool, NoneType})
 
 
-def fingerprint(agent: str, body: Json) -> int:
+def fingerprint(agent: str, body: Json, *, is_short: bool = False) -> int:
     """
     Return 64 bits that are the same for the same *agent* and the same *body*, in this process alone.
 
-    The order of keys in an object does not matter.  A text above 8 192 characters is sampled: its length, 1 024
-    characters at each end, and eight slices between, because hashing all of a long prompt would cost more than the
-    rest of the call.  Two requests that differ only between those slices look alike, so a fingerprint marks
-    repetitions and decides nothing.
+    A body is the same where it is written alike, its keys in the same order: whoever repeats a request builds it as
+    before.  A text above 8 192 characters is sampled: its length, 1 024 characters at each end, and eight slices
+    between, because hashing all of a long prompt would cost more than the rest of the call.  Two requests that differ
+    only between those slices look alike, so a fingerprint marks repetitions and decides nothing.
 
     Args:
         agent: Who sends it; the same body from another agent is another request.
 
         body: The request's body.
+
+        is_short: Whether *body* is known to be a few thousand characters at most; the same for the same body.
     """
+    if is_short:
+        # In one step of C, where to visit each part takes a tenth of a call's whole time with us.
+        whole: Any = body
+        try:
+            return hash((_KEY, agent, marshal.dumps(whole, _MARSHAL)))
+        except ValueError:
+            # It holds what is no JSON, as a client library may take it.
+            pass
     pieces: list[str | int] = [_KEY, agent]
     _gather_object(body, pieces)
     # Python keeps the hash of a text beside it, so that of a conversation only what is new is read.
@@ -58,8 +71,7 @@ def _gather(node: object, pieces: list[str | int]) -> None:
 
 def _gather_object(node: Json, pieces: list[str | int]) -> None:
     pieces += ("\0{", len(node))
-    for key in sorted(node):
-        value = node[key]
+    for key, value in node.items():
         if type(value) is str and len(value) <= _WHOLE_MOST:
             pieces += (key, value)
         elif type(value) in _SCALARS:

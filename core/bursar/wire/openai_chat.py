@@ -50,6 +50,7 @@ _OUTPUT_KEYS: Final = frozenset(
 _CLIENT_TOOLS: Final = frozenset({"function", "custom"})
 _MEDIA_IN: Final = frozenset({"audio_tokens", "image_tokens", "video_tokens"})
 _MEDIA_OUT: Final = frozenset({"audio_tokens", "image_tokens"})
+_SCHEMAS: Final = ("tools", "functions", "response_format", "tool_choice")
 _OWN_USAGE: Final = frozenset(
     {
         "prompt_tokens",
@@ -91,7 +92,8 @@ class OpenAIChat(Endpoint):
         weight.add(body.get("messages"))
         weight.tokens += base_tokens_most(model)
         # To look for each of them would take longer than all the rest.
-        more = None if _is_plain(body, model) else self._read_rare(body, model, weight)
+        is_plain = _RARE.isdisjoint(body) and "-search" not in model
+        more = None if is_plain else self._read_rare(body, model, weight)
         limit = count_at(body, "max_tokens")
         if "max_completion_tokens" in body:
             limit = least(limit, count_at(body, "max_completion_tokens"))
@@ -142,11 +144,11 @@ class OpenAIChat(Endpoint):
     def count_input_tokens(self, body: Json) -> int | None:
         """See `Endpoint.count_input_tokens`."""
         model = text_at(body, "model") or ""
+        schemas = [body.get(key) for key in _SCHEMAS if key in body]
+        count = count_messages(model, array_at(body, "messages"), schemas)
         # Of messages with anything but text nothing is counted anyway.
-        if not _is_plain(body, model) and self.read_request(body).input_unseen:
-            return None
-        schemas = [body.get(key) for key in ("tools", "functions", "response_format", "tool_choice")]
-        return count_messages(model, array_at(body, "messages"), schemas)
+        has_rare = not _RARE.isdisjoint(body) or "-search" in model
+        return None if count is None or (has_rare and self.read_request(body).input_unseen) else count
 
     def with_model(self, body: Json, model: str) -> dict[str, object]:
         """See `Endpoint.with_model`; a model that refuses `max_tokens` gets it under its newer name."""
@@ -184,7 +186,25 @@ class OpenAIChat(Endpoint):
 
     def read_response(self, body: Json) -> Receipt:
         """See `Endpoint.read_response`."""
-        return self.read_events((body,))
+        usage, model, choices = body.get("usage"), body.get("model"), body.get("choices")
+        if (
+            type(usage) is not dict
+            or type(model) is not str
+            or not model
+            or type(choices) is not list
+            or len(choices) != 1  # pyright: ignore[reportUnknownArgumentType]
+            or not is_mapping(choice := choices[0])  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            or not usage.keys() <= _OWN_USAGE
+            or "usage_breakdown" in body
+            or "-search" in model
+        ):
+            return self.read_events((body,))
+        # Nearly always, and as `read_events` would have it.
+        used = _read_usage(usage, 0, is_dialect=False)  # pyright: ignore[reportUnknownArgumentType]
+        tier = body.get("service_tier")
+        tier = None if tier is None or tier == "default" else known_tier(tier)
+        finished = bool(choice.get("finish_reason"))
+        return make(Receipt, (used, (), model, tier, None, False, finished, {}))
 
     def read_events(self, events: Iterable[Json]) -> Receipt:
         """See `Endpoint.read_events`; the last usage counts, as some providers repeat it in every event."""
@@ -263,11 +283,6 @@ class OpenAIChat(Endpoint):
         return b"".join(
             [*(f"data: {json.dumps(event)}\n\n".encode() for event in events), b"data: [DONE]\n\n"]
         )
-
-
-def _is_plain(body: Json, model: str) -> bool:
-    """Whether *body* asks for nothing that `_read_rare` reads."""
-    return _RARE.isdisjoint(body) and "-search" not in model
 
 
 def _said(body: Json, text: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from bursar.usage import Usage
@@ -27,10 +28,7 @@ class OpenAIDecisions(Endpoint):
     """
 
     name = "openai.decisions"
-
-    def billed_by(self, provider: str) -> str:
-        """See `Endpoint.billed_by`; genai-prices keeps these rates apart from those of the model."""
-        return "openai-decisions" if provider == "openai" else provider
+    billed_as = MappingProxyType({"openai": "openai-decisions"})
 
     def read_request(self, body: Json) -> Ask:
         """See `Endpoint.read_request`."""

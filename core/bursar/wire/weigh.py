@@ -8,7 +8,7 @@ per character: the length of an ASCII text is known without reading it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bursar.wire.fields import Json, is_array, is_mapping, object_at, text_at
 from bursar.wire.media import audio_tokens_most, document_tokens_most, image_tokens_most
@@ -79,11 +79,22 @@ class Weight:
             self.tokens += len(node) if node.isascii() else text_tokens_most(node)
         elif is_array(node):
             for item in node:
-                # A list is nearly always of messages, or of their parts.
-                if type(item) is dict:
-                    self._add_object(item)  # pyright: ignore[reportUnknownArgumentType]
-                else:
+                # A list is nearly always of messages, or of their parts, and a message of nothing but text.
+                if type(item) is not dict:
                     self.add(item)
+                    continue
+                message: dict[str, Any] = item  # pyright: ignore[reportUnknownVariableType]
+                role, text = message.get("role"), message.get("content")
+                if (
+                    type(role) is str
+                    and type(text) is str
+                    and len(message) == 2
+                    and role.isascii()
+                    and text.isascii()
+                ):
+                    self.tokens += _NODE + len(role) + len(text)
+                else:
+                    self._add_object(message)
         elif is_mapping(node):
             self._add_object(node)
         else:

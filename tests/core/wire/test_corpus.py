@@ -104,6 +104,20 @@ def test_every_response_states_its_usage() -> None:
     assert 1 == sum(not one.finished for one in receipts)
 
 
+def test_a_whole_chat_says_what_it_would_say_as_an_event() -> None:
+    """What is usual in a completion is read at once, and is read as if it came in a stream."""
+    bodies = [
+        row["response"]
+        for row in exchanges().values()
+        if row["response_kind"] == "json" and endpoint(row) is OPENAI_CHAT
+    ]
+
+    assert 100 < len(bodies)
+    assert [] == [
+        body for body in bodies if OPENAI_CHAT.read_response(body) != OPENAI_CHAT.read_events((body,))
+    ]
+
+
 def test_input_and_output_equal_the_raw_usage() -> None:
     """Input and output are the raw counts, with the parts that a dialect leaves out of them."""
     wrong: list[str] = []

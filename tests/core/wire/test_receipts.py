@@ -51,6 +51,33 @@ class TestChat:
             receipt.stated_nanousd,
         )
 
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"choices": []},
+            {"choices": None},
+            {"choices": [{"finish_reason": None}, {"finish_reason": "stop"}]},
+            {"choices": ["stop"]},
+            {"model": "", "model_id": "ibm/granite"},
+            {"model": "gpt-4o-search-preview"},
+            {"service_tier": "priority"},
+            {"service_tier": "default"},
+            {"usage": {"prompt_tokens": 1, "total_tokens": 9}},
+            {"usage": {"prompt_tokens": True, "completion_tokens": -1}},
+            {"usage": {"prompt_tokens": 1, "completion_tokens": 2, "cost": 0.5}},
+            {
+                "usage_breakdown": {
+                    "models": [{"model": "m", "usage": {"prompt_tokens": 1, "completion_tokens": 2}}]
+                }
+            },
+        ],
+    )
+    def test_a_whole_answer_is_read_as_an_event_is(self, changed: dict[str, Any]) -> None:
+        """What is usual is read at once; odd or not, an answer says the same in whatever way it comes."""
+        body = {**chat({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}), **changed}
+
+        assert OPENAI_CHAT.read_events((body,)) == OPENAI_CHAT.read_response(body)
+
     def test_missing_usage_is_unknown(self) -> None:
         """A response without usage has none: not zero."""
         receipt = OPENAI_CHAT.read_response(chat(None))
