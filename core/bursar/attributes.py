@@ -10,6 +10,19 @@ def attribute(thing: Any, name: str, *, kind: type | None = None) -> Any:  # noq
     """
     Return the attribute of *thing* that is called *name*, or None.
 
+    Args:
+        kind: See `attributes`.
+    """
+    own: dict[str, Any] | None = getattr(thing, "__dict__", None)
+    if own is not None and name in own:
+        return own[name]
+    return attributes(thing, frozenset((name,)), kind=kind).get(name)
+
+
+def attributes(thing: object, names: frozenset[str], *, kind: type | None = None) -> dict[str, Any]:
+    """
+    Return those attributes of *thing* that are called *names*.
+
     Of a pydantic model, to ask for what is not there takes as long as ten attributes that are: its class is looked at
     once.
 
@@ -17,34 +30,22 @@ def attribute(thing: Any, name: str, *, kind: type | None = None) -> Any:  # noq
         kind: The class to look at and remember, where that of *thing* was made for it alone.
     """
     own: dict[str, Any] | None = getattr(thing, "__dict__", None)
-    if own is not None and name in own:
-        return own[name]
-    return attributes(thing, (name,), kind=kind)[0]
-
-
-def attributes(thing: object, names: tuple[str, ...], *, kind: type | None = None) -> list[Any]:
-    """Return the attributes of *thing* that are called *names*, each as `attribute` does."""
-    own: dict[str, Any] | None = getattr(thing, "__dict__", None)
     if own is None:
-        return [getattr(thing, name, None) for name in names]
-    extra: dict[str, Any] = getattr(thing, "__pydantic_extra__", None) or own
-    elsewhere = _of_class(kind or type(thing), names)
-    return [
-        own[name]
-        if name in own
-        else extra[name]
-        if name in extra
-        else getattr(thing, name, None)
-        if name in elsewhere
-        else None
-        for name in names
-    ]
+        return {name: getattr(thing, name, None) for name in names}
+    found = {name: own[name] for name in own.keys() & names}
+    extra: dict[str, Any] | None = getattr(thing, "__pydantic_extra__", None)
+    if extra:
+        found = {name: extra[name] for name in extra.keys() & names} | found
+    for name in _of_class(kind or type(thing), names):
+        if name not in found:
+            found[name] = getattr(thing, name, None)
+    return found
 
 
 @lru_cache(maxsize=4096)
-def _of_class(kind: type, names: tuple[str, ...]) -> frozenset[str]:
-    """Return those of *names* that an object of *kind* may have though it does not keep them itself."""
-    return frozenset(name for name in names if _may_have(kind, name))
+def _of_class(kind: type, names: frozenset[str]) -> tuple[str, ...]:
+    """Return those of *names* that an object of *kind* may have besides what it keeps itself."""
+    return tuple(name for name in names if _may_have(kind, name))
 
 
 def _may_have(kind: type, name: str) -> bool:

@@ -40,23 +40,15 @@ class Bound(NamedTuple):
         shrink: How it falls with the output limit; its *most* is the wanted output.
 
         input_tokens: The most input tokens.
+
+        amounts: The whole of it, for one call and one attempt.
     """
 
     model: str
     price: Price | None
     shrink: Shrink
     input_tokens: int
-
-    @property
-    def amounts(self) -> Amounts:
-        """The whole of it, for one call and one attempt."""
-        fixed_picousd, fixed_tokens, output_picousd, output_tokens, most, _ = self.shrink
-        nanousd = -(-(fixed_picousd + most * output_picousd) // PICO_PER_NANO)
-        tokens = fixed_tokens + most * output_tokens
-        if nanousd > _MOST or tokens > _MOST:
-            # Some thousand million choices of some thousand million tokens were asked for.
-            nanousd, tokens = min(nanousd, _MOST), min(tokens, _MOST)
-        return make(Amounts, (nanousd, tokens, 1, 1))
+    amounts: Amounts
 
     def nanousd_of(self, input_tokens: int, output_tokens: int) -> int:
         """Return the most that *input_tokens* and *output_tokens* of this call can have cost."""
@@ -73,7 +65,7 @@ class Bound(NamedTuple):
 
 def unmetered_bound(model: str) -> Bound:
     """Return the bound of a call whose cost cannot be known: it counts as a call, and holds no money."""
-    return Bound(model, None, Shrink(0, 0, 0, 0, 0, 0), 0)
+    return Bound(model, None, Shrink(0, 0, 0, 0, 0, 0), 0, Amounts(0, 0, 1, 1))
 
 
 def bound(
@@ -125,8 +117,20 @@ def bound(
         most = _output_tokens(ask, price, provider, model)
     choices = ask.choices if ask.generates else 0
     least = min_output_tokens if min_output_tokens < most else most
-    shrink = make(Shrink, (fixed, tokens + ask.extra_output_tokens, output * choices, choices, most, least))
-    return make(Bound, (model, price, shrink, tokens))
+    fixed_tokens = tokens + ask.extra_output_tokens
+    output *= choices
+    shrink = make(Shrink, (fixed, fixed_tokens, output, choices, most, least))
+    amounts = amounts_of(fixed + most * output, fixed_tokens + most * choices)
+    return make(Bound, (model, price, shrink, tokens, amounts))
+
+
+def amounts_of(picousd: int, tokens: int) -> Amounts:
+    """Return what one call and one attempt of so much take of a budget, no more than an account can count."""
+    nanousd = -(-picousd // PICO_PER_NANO)
+    if nanousd > _MOST or tokens > _MOST:
+        # Some thousand million choices of some thousand million tokens were asked for.
+        nanousd, tokens = min(nanousd, _MOST), min(tokens, _MOST)
+    return make(Amounts, (nanousd, tokens, 1, 1))
 
 
 def _bound_by_piece(ask: Ask, price: Price, model: str, *, is_limited: bool) -> Bound:
@@ -138,7 +142,7 @@ def _bound_by_piece(ask: Ask, price: Price, model: str, *, is_limited: bool) -> 
         what = ", ".join(ask.pieces)
         raise _unbounded(model, f"its price has no rate for {what}")
     fixed = (fixed or 0) + (price.fee_pico("requests", tier=ask.tier) or 0)
-    return Bound(model, price, Shrink(fixed, 0, 0, 0, 0, 0), 0)
+    return Bound(model, price, Shrink(fixed, 0, 0, 0, 0, 0), 0, amounts_of(fixed, 0))
 
 
 def _unbounded(model: str, why: str) -> UnmeteredEndpoint:

@@ -9,7 +9,6 @@ asks for figures before that.
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
@@ -35,7 +34,6 @@ class Dropped:
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._wake: SimpleQueue[None] = SimpleQueue()
-        self._pid = os.getpid()
 
     def later(self, action: Callable[[], object]) -> None:
         """Note *action*; safe inside `__del__`, which takes no lock here."""
@@ -57,11 +55,10 @@ class Dropped:
 
     def start(self) -> None:
         """Start the thread, once in each process; called where an answer begins to be read."""
-        if self._thread is not None and self._pid == os.getpid():
+        if self._thread is not None:
             return
         with self._lock:
-            if self._thread is None or self._pid != os.getpid():
-                self._pid = os.getpid()
+            if self._thread is None:
                 thread = threading.Thread(target=self._run, name="bursar-dropped", daemon=True)
                 try:
                     thread.start()

@@ -64,6 +64,8 @@ class PayChain:
         is_limited: Whether any account limits what a call may cost, in dollars or in tokens.
 
         is_watched: Whether any budget wants to be told of a run that comes to cost more than usual.
+
+        changes: How many changes of limits there were before it; see `is_newest`.
     """
 
     accounts: tuple[Account, ...]
@@ -74,20 +76,23 @@ class PayChain:
     limits_money: bool = field(init=False)
     is_limited: bool = field(init=False)
     is_watched: bool = field(init=False)
-    _changes: int = field(init=False)
+    changes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self._changes = limit_changes.count
+        self.changes = limit_changes.count
         self.innermost = next(iter(self.policies.values()), _NO_RULES)
-        limits = [account.limits for account in self.accounts]
-        self.limits_money = bool([one for one in limits if one.nanousd is not None])
-        self.is_watched = bool([budget for budget in self.budgets.values() if budget.watch is not None])
-        self.is_limited = self.limits_money or bool([one for one in limits if one.tokens is not None])
+        self.limits_money = self.is_limited = self.is_watched = False
+        for account in self.accounts:
+            limits = account.limits
+            self.limits_money = self.limits_money or limits.nanousd is not None
+            self.is_limited = self.is_limited or limits.nanousd is not None or limits.tokens is not None
+        for budget in self.budgets.values():
+            self.is_watched = self.is_watched or budget.watch is not None
 
     @property
     def is_newest(self) -> bool:
         """Whether no limit was changed since; if one was, what follows from the limits may be other."""
-        return self._changes == limit_changes.count
+        return self.changes == limit_changes.count
 
     @cached_property
     def ladders(self) -> dict[str, tuple[str, ...]]:

@@ -21,6 +21,7 @@ from bursar.repeats import Repeats
 from bursar.scope import UNSEEN, current_agent, enter_run, leave_run, run_around
 from bursar.store import Where
 from bursar.stores.journal import journal_for
+from bursar.tuples import make
 from bursar.usage import Usage
 from bursar.watching import add_cost
 
@@ -71,8 +72,8 @@ class Run:
         if id is not None and (not isinstance(id, str) or not id.strip()):  # pyright: ignore[reportUnnecessaryIsInstance]
             msg = f"a run's id must be a text that is not empty, not {id!r}; leave it out for a new one"
             raise ValueError(msg)
-        self.id = writable(id) if id else new_id()
-        self.workflow = writable(workflow)
+        self.id = (id if id.isascii() else writable(id)) if id else new_id()
+        self.workflow = workflow if workflow.isascii() else writable(workflow)
         self.budget = budget
         self.parent: Run | None = None
         self.title = title if title is not None else f'run "{self.workflow}"'
@@ -124,12 +125,8 @@ class Run:
                 return
             self.parent = parent
             self._keep_in(self._choose_store(parent, store))
-            record = RunRecord(
-                id=self.id,
-                workflow=self.workflow,
-                started_s=self.store.now(),
-                parent_id=parent.id if parent is not None else None,
-            )
+            around = None if parent is None else parent.id
+            record = make(RunRecord, (self.id, self.workflow, self.store.now(), around, None))
             self._open_record(record)
             self.is_open_in_store = True
         if parent is not None:
@@ -340,9 +337,9 @@ class Run:
         policies: dict[str, Policy] = {}
         budgets: dict[str, Budget] = {}
         ends: list[float] = []
-        around = [run.budget for run in self.lineage]
-        own = [payer for payer in payers if all(payer.budget is not budget for budget in around)]
-        for run in (*own, *self.lineage):
+        around = self.lineage
+        own = [payer for payer in payers if all(payer.budget is not run.budget for run in around)]
+        for run in (*own, *around):
             if run.budget is None:
                 continue
             chain, ends_s = run.budget.accounts(run, agent, now_s)
@@ -370,23 +367,25 @@ class Run:
             )
 
     def _choose_store(self, parent: Run | None, store: Store | None) -> Store:
+        chosen = parent.store if parent is not None else store
         budgets: list[Budget] = []
         budget = self.budget
         while budget is not None:
-            budgets.append(budget)
-            budget = budget.within
-        around = parent.store if parent is not None else store
-        candidates = [*(() if around is None else (around,)), *(b.store for b in budgets if b.has_own_store)]
-        chosen = candidates[0] if candidates else _default_store()
-        for other in candidates[1:]:
-            if other is not chosen:
+            if not budget.has_own_store:
+                budgets.append(budget)
+            elif chosen is None:
+                chosen = budget.store
+            elif budget.store is not chosen:
                 msg = (
-                    f"{self.title} would pay from budgets in two stores, {chosen.url} and {other.url}; "
+                    f"{self.title} would pay from budgets in two stores, {chosen.url} and {budget.store.url}; "
                     "keep every budget of a chain in the same store"
                 )
                 raise ValueError(msg)
-        for b in budgets:
-            b.bind(chosen)
+            budget = budget.within
+        if chosen is None:
+            chosen = _default_store()
+        for budget in budgets:
+            budget.bind(chosen)
         return chosen
 
     def __repr__(self) -> str:

@@ -34,10 +34,11 @@ _AROUND: Final = Payer(None, agent=None, workflow="crewai", made_in=None, outer=
 
 def guarded_client(llm: Any, *, is_async: bool) -> Any:
     """Return a guarded twin of the SDK's client that *llm* calls, or None where it calls none that bursar knows."""
-    client, make, is_litellm = attributes(llm, (*_CLIENTS[is_async], "is_litellm"))
-    if is_litellm:
+    client, make = _CLIENTS[is_async]
+    found = attributes(llm, frozenset((client, make, "is_litellm")))
+    if found.get("is_litellm"):
         return None
-    return guarded_twin(make() if callable(make) else client)
+    return guarded_twin(found[make]() if callable(found.get(make)) else found.get(client))
 
 
 def guarded_twin(client: Any) -> Any:

@@ -41,9 +41,10 @@ _PROVIDERS: Final = {
 }
 _LIMITS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _TEXT: Final = {str}
-_SAID: Final = ("provider", "base_url", "api_base", "endpoint")
+_URLS: Final = ("base_url", "api_base", "endpoint")
+_SAID: Final = frozenset({"provider", *_URLS})
 """What says who bills for an LLM's calls."""
-_ASKED: Final = ("n", "stream", "reasoning_effort", "response_format", *_LIMITS, *_SAID)
+_ASKED: Final = frozenset({"n", "stream", "reasoning_effort", "response_format", *_LIMITS, *_SAID})
 
 
 class Request(NamedTuple):
@@ -61,23 +62,23 @@ def named_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[st
 
 def request_of(llm: Any, arguments: Mapping[str, Any]) -> Request:
     """Return what *llm* is about to send."""
-    choices, stream, effort, wanted, *rest = attributes(llm, _ASKED)
-    limits, said = rest[: len(_LIMITS)], rest[len(_LIMITS) :]
-    provider = _provider_of(llm, *said)
+    found = attributes(llm, _ASKED)
+    provider = _provider_of(llm, found)
     body: dict[str, Any] = {"model": str(llm.model)}
-    for limit in limits:
+    for name in _LIMITS:
+        limit = found.get(name)
         if limit is not None and isinstance(limit, int | float) and limit > 0:
             body["max_tokens"] = int(limit)
             break
-    if isinstance(choices, int):
+    if isinstance(choices := found.get("n"), int):
         body["n"] = choices
-    if stream:
+    if found.get("stream"):
         body["stream"] = True
-    if isinstance(effort, str):
+    if isinstance(effort := found.get("reasoning_effort"), str):
         body["reasoning_effort"] = effort
     if tools := arguments.get("tools"):
         body["tools"] = _plain(tools)
-    wanted = arguments.get("response_model") or wanted
+    wanted = arguments.get("response_model") or found.get("response_format")
     if isinstance(wanted, type) and issubclass(wanted, BaseModel):
         schema = wanted.model_json_schema()
         body["response_format"] = {
@@ -99,13 +100,15 @@ def limit_fields(llm: Any) -> list[str]:
 
 def provider_of(llm: Any) -> str:
     """Return who bills for what *llm* sends: whoever its address belongs to, else what CrewAI says."""
-    return _provider_of(llm, *attributes(llm, _SAID))
+    return _provider_of(llm, attributes(llm, _SAID))
 
 
-def _provider_of(llm: Any, name: Any, *urls: Any) -> str:
-    for url in urls:
+def _provider_of(llm: Any, about: Mapping[str, Any]) -> str:
+    for place in _URLS:
+        url = about.get(place)
         if isinstance(url, str) and url and (found := provider_of_url(url)) is not None:
             return found
+    name = about.get("provider")
     if not isinstance(name, str) or type(llm).__module__.partition(".")[0] != "crewai":
         # Of a class of the user's own, CrewAI's default says nothing.
         return ""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from bursar.attributes import attributes
 from bursar.prices import provider_of_url
+from bursar.tuples import make
 from bursar.wire import OPENAI_COMPLETIONS, chat_format
 from bursar.wire.fields import array_at, is_mapping, object_at, text_at
 
@@ -32,7 +33,7 @@ _PROVIDERS: Final = {
 }
 """What LangChain calls a provider (`ls_provider`), in the words of the price data; others are called the same."""
 
-_OF_MESSAGES: Final = ("tool_calls", "tool_call_id")
+_OF_MESSAGES: Final = frozenset({"tool_calls", "tool_call_id"})
 _URLS: Final = (
     "openai_api_base",
     "base_url",
@@ -41,6 +42,7 @@ _URLS: Final = (
     "endpoint",
     "groq_api_base",
 )
+_URLS_SET: Final = frozenset(_URLS)
 _NOT_SENT: Final = frozenset({"_type", "model_name", "model_kwargs", "streaming"})
 _LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
 
@@ -72,7 +74,7 @@ def chat_request(
     model, provider = _model_of(params, metadata, serialized), _provider_of(params, metadata, serialized)
     body = _body(params, metadata, model)
     body["messages"] = [_message(message) for message in messages]
-    return Request(chat_format(provider, model), body, provider)
+    return make(Request, (chat_format(provider, model), body, provider))
 
 
 def text_request(
@@ -107,10 +109,10 @@ def _body(params: Mapping[str, Any], metadata: Mapping[str, Any], model: str) ->
 
 def _as_schema(kind: Any) -> Any:
     """Return the JSON schema that a class is sent as, where an answer of its form is asked for."""
-    make: Any = getattr(kind, "model_json_schema", None) or getattr(kind, "schema", None)
-    if make is None:
+    schema_of: Any = getattr(kind, "model_json_schema", None) or getattr(kind, "schema", None)
+    if schema_of is None:
         return kind
-    return {"type": "json_schema", "json_schema": {"name": kind.__name__, "schema": _strict(make())}}
+    return {"type": "json_schema", "json_schema": {"name": kind.__name__, "schema": _strict(schema_of())}}
 
 
 def _strict(node: Any) -> Any:
@@ -152,7 +154,7 @@ def _provider_of(
 ) -> str:
     """Return who bills: whoever the model's own address belongs to, else what LangChain calls the provider."""
     arguments = object_at(serialized or {}, "kwargs")
-    for key in _URLS:
+    for key in () if _URLS_SET.isdisjoint(arguments) else _URLS:
         url = text_at(arguments, key)
         if url is not None and (found := provider_of_url(url)) is not None:
             return found
@@ -165,11 +167,12 @@ def _message(message: BaseMessage) -> dict[str, Any]:
     body: dict[str, Any] = {"role": message.type, "content": content}
     if not isinstance(content, str):
         body["content"] = [_block(block) for block in content]
-    calls, made_by = attributes(message, _OF_MESSAGES)
-    if calls:
-        body["tool_calls"] = calls
-    if made_by is not None:
-        body["tool_call_id"] = made_by
+    about = attributes(message, _OF_MESSAGES)
+    if about:
+        if calls := about.get("tool_calls"):
+            body["tool_calls"] = calls
+        if (made_by := about.get("tool_call_id")) is not None:
+            body["tool_call_id"] = made_by
     if message.name:
         body["name"] = message.name
     return body

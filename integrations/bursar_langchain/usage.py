@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bursar.wire import Endpoint
 
 _TIERS: Final = ("priority", "flex")
+_MODELS: Final = ("model_name", "model", "model_id")
+_ENDS: Final = ("finish_reason", "stop_reason", "done_reason", "stopReason", "status")
 _OWN_ID: Final = "lc_run--"
 
 
@@ -30,12 +32,10 @@ def receipt_of(result: LLMResult, endpoint: Endpoint) -> Receipt:
     message = _message_of(result)
     about: Mapping[str, Any] = getattr(message, "response_metadata", None) or _generation_info(result)
     output: Mapping[str, Any] = result.llm_output or {}
-    model = _text(about, "model_name", "model", "model_id") or _text(
-        output, "model_name", "model", "model_id"
-    )
+    model = _text(about, _MODELS) or _text(output, _MODELS)
     stated: Any = about.get("token_usage") or about.get("usage")
     stated = stated or output.get("token_usage") or output.get("usage")
-    finished = bool(_text(about, "finish_reason", "stop_reason", "done_reason", "stopReason", "status"))
+    finished = _text(about, _ENDS) is not None
     tier = about.get("service_tier") or output.get("service_tier")
     if is_mapping(stated) and stated:
         raw = endpoint.read_response(_raw(endpoint, stated, model, tier))
@@ -153,8 +153,8 @@ def _count(counts: Mapping[str, Any], name: str, tier: str | None) -> int:
     return number_at(counts, f"{tier}_{name}") if not found and tier is not None else found
 
 
-def _text(about: Mapping[str, Any], *names: str) -> str | None:
-    for name in names:
+def _text(about: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    for name in names if about else ():
         value = about.get(name)
         if isinstance(value, str) and value:
             return value

@@ -65,17 +65,21 @@ class ModelCall:
         if outer is not None:
             self.meter = Observer(outer)
         else:
+            paid = booking()
+            if steps is not None:
+                paid = paid.with_ladder(str(request.body["model"]), steps)
             self.meter = Meter(
-                _plan(
-                    request,
-                    booking(),
-                    is_async=is_async,
+                plan_request(
+                    request.endpoint,
+                    request.body,
+                    paid,
+                    provider=request.provider,
                     can_downgrade=can_downgrade,
-                    can_shrink=can_shrink,
+                    can_shrink=can_shrink or _never,
                     is_sent_at_once=not is_lazy,
+                    is_async=is_async,
                     can_wait=can_wait,
                     is_fitted_below=is_seen_below,
-                    steps=steps,
                 )
             )
         self._texts: list[str] = []
@@ -127,7 +131,7 @@ class ModelCall:
         if isinstance(meter, Observer):
             meter.settle(receipt_of(response, self.request.endpoint))
             return
-        if not meter.is_open:
+        if meter.held is None:
             return
         if self.is_seen_below and not meter.is_sent and meter.observed is None:
             # Nothing was sent: the model answered by itself, as a cache of its own does.
@@ -141,7 +145,8 @@ class ModelCall:
         if receipt.usage is not None:
             meter.settle(receipt)
             return
-        meter.estimate(receipt, self._tokens([text_of(response)] if response is not None else []))
+        text = "" if response is None else text_of(response)
+        meter.estimate(receipt, tokens_in(meter.plan.ask.model, (text,)))
 
     def failed(self, error: BaseException) -> None:
         """Book a call that brought no answer, or only the beginning of one."""
@@ -168,34 +173,6 @@ class ModelCall:
 
     def _tokens(self, texts: list[str]) -> int:
         return tokens_in(self.meter.plan.ask.model, texts)
-
-
-def _plan(
-    request: Request,
-    booking: Booking,
-    *,
-    is_async: bool,
-    can_downgrade: bool,
-    can_shrink: Callable[[int], bool] | None,
-    is_sent_at_once: bool,
-    can_wait: bool,
-    is_fitted_below: bool,
-    steps: tuple[str, ...] | None,
-) -> Any:
-    if steps is not None:
-        booking = booking.with_ladder(str(request.body["model"]), steps)
-    return plan_request(
-        request.endpoint,
-        request.body,
-        booking,
-        provider=request.provider,
-        can_downgrade=can_downgrade,
-        can_shrink=can_shrink or _never,
-        is_sent_at_once=is_sent_at_once,
-        is_async=is_async,
-        can_wait=can_wait,
-        is_fitted_below=is_fitted_below,
-    )
 
 
 def _never(tokens: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -14,12 +15,12 @@ from bursar.dropped import dropped
 from bursar.errors import BursarError
 from bursar.meter import Meter
 from bursar.scope import current_meter
-from bursar_llama_index.calls import ModelCall, is_at_work
+from bursar_llama_index.calls import AT_WORK, ModelCall, is_at_work
 from bursar_llama_index.changing import can_change_model, can_lower, changed, watched_options
 from bursar_llama_index.clients import has_guarded_clients
 from bursar_llama_index.identity import FRAMES
 from bursar_llama_index.payers import LlamaIndexPayer, follow_runs
-from bursar_llama_index.places import Mark, embedding_place, is_composed, llm_place
+from bursar_llama_index.places import Mark, embedding_place, llm_place
 from bursar_llama_index.request import embedding_request, request_of
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class BudgetCallbackHandler(BaseCallbackHandler):
         del parent_id, kwargs
         if event_type is CBEventType.LLM:
             place = llm_place(self._open)
-            if place is not None and not is_composed(place.model):
+            if place is not None:
                 self._begin_llm(place, payload or {}, event_id)
         elif event_type is CBEventType.EMBEDDING:
             batch = embedding_place()
@@ -120,20 +121,20 @@ class BudgetCallbackHandler(BaseCallbackHandler):
 
     def _begin_llm(self, place: LLMPlace, payload: dict[str, Any], event_id: str) -> None:
         model = place.model
-        if is_at_work(model):
+        if AT_WORK.get() and is_at_work(model):
             # Its guard pays, and lets this handler's budget pay with it.
             return
         prompt: Any = payload.get(EventPayload.MESSAGES, payload.get(EventPayload.PROMPT, ""))
         arguments: dict[str, Any] = payload.get(EventPayload.ADDITIONAL_KWARGS, {})
         is_stream = "stream" in place.method
         request = request_of(model, prompt, arguments, stream=is_stream)
-        frames = FRAMES.get()
-        dropped.do_all()
-        is_async = _on_a_loop()
+        if dropped.may_be_any:
+            dropped.do_all()
+        is_async = asyncio._get_running_loop() is not None
         call = ModelCall(
             model,
             request,
-            lambda: self.bursar.booking_inside(frames),
+            partial(self.bursar.booking_inside, FRAMES.get()),
             is_async=is_async,
             can_wait=not is_async,
             can_downgrade=can_change_model(model),
@@ -148,9 +149,9 @@ class BudgetCallbackHandler(BaseCallbackHandler):
         if not is_stream:
             self._end_with(place.mark, event_id)
             found.step_in()
-            call.sending()
+            call.meter.dispatch()
             return
-        call.sending()
+        call.meter.dispatch()
         options = watched_options(model, arguments)
         if options is not None:
             self._end_with(options, event_id)
@@ -159,25 +160,26 @@ class BudgetCallbackHandler(BaseCallbackHandler):
             arguments["extra_headers"] = {**(arguments.get("extra_headers") or {}), **link_header(call.meter)}
 
     def _begin_embedding(self, batch: EmbeddingPlace, event_id: str) -> None:
-        frames = FRAMES.get()
-        dropped.do_all()
+        if dropped.may_be_any:
+            dropped.do_all()
+        is_async = asyncio._get_running_loop() is not None
         mark = batch.mark
-        last = self._open.get(mark.event_ids[-1]) if mark.event_ids else None
+        last = self._open.get(mark[-1]) if mark else None
         if last is not None:
             # They are told of one after the other, and none lies within another.
             last.step_aside()
         call = ModelCall(
             batch.model,
             embedding_request(batch.model, batch.texts),
-            lambda: self.bursar.booking_inside(frames),
-            is_async=_on_a_loop(),
-            can_wait=not _on_a_loop(),
+            partial(self.bursar.booking_inside, FRAMES.get()),
+            is_async=is_async,
+            can_wait=not is_async,
         )
         try:
             call.meter.reserve()
         except BursarError:
             if batch.is_gathered:
-                for before in mark.event_ids:
+                for before in mark:
                     self._release(before)
             raise
         call.sending()
@@ -192,7 +194,7 @@ class BudgetCallbackHandler(BaseCallbackHandler):
         """End the call with *mark*, should LlamaIndex not tell: a handler that raises keeps the end from the others."""
         dropped.start()
         if isinstance(mark, Mark):
-            mark.event_ids.append(event_id)
+            mark.append(event_id)
         found = self._open[event_id]
 
         def dies(_: object) -> None:
@@ -248,7 +250,3 @@ class _Open:
         """Tell it no more."""
         if current_meter.get() is self.call.meter:
             current_meter.set(self._around)
-
-
-def _on_a_loop() -> bool:
-    return asyncio._get_running_loop() is not None

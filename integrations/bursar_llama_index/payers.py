@@ -31,6 +31,8 @@ class LlamaIndexPayer(RootedPayer):
 
     def booking_inside(self, frames: tuple[Frame, ...], besides: Sequence[RootedPayer] = ()) -> Booking:
         """Return what a call inside of *frames* is booked to and paid from; see `RootedPayer.booking_in`."""
+        if not frames and not besides:
+            return super().booking()
         return self.booking_in(_root_of(frames), agent_of(frames), besides)
 
     def booking(self, named: Agent | None = None, *, run: Run | None = None) -> Booking:

@@ -17,6 +17,8 @@ import llama_index.core.base.embeddings.base as embeddings
 import llama_index.core.llms.callbacks as llm_callbacks
 from llama_index.core.llms.structured_llm import StructuredLLM
 
+from bursar.tuples import make
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from types import FrameType
@@ -30,16 +32,12 @@ _LLM_GLOBALS: Final[Any] = vars(llm_callbacks)
 _EMBEDDING_GLOBALS: Final[Any] = vars(embeddings)
 
 
-class Mark:
+class Mark(list[str]):
     """
-    Goes when a method is done, however it ends: it is kept with the method's variables, and nowhere else.
+    The events that a method told of.
 
-    Attributes:
-        event_ids: The events that the method told of.
+    It goes when the method is done, however it ends: it is kept with the method's variables, and nowhere else.
     """
-
-    def __init__(self) -> None:
-        self.event_ids: list[str] = []
 
 
 class LLMPlace(NamedTuple):
@@ -79,24 +77,20 @@ def llm_place(is_open: Collection[str]) -> LLMPlace | None:
     """
     Return where the LLM's event is told that is being handled.
 
-    None where nothing tells, or the method is called by another one whose event is open: that one pays.
+    None where nothing tells, or the method is called by another one whose event is open: that one pays.  None also of a
+    model that only words what another one is asked, which tells of that itself.
 
     Args:
         is_open: The events that are paid for and have not ended.
     """
     frame = _nearest(_LLM_GLOBALS)
-    if frame is None:
+    if frame is None or (is_open and _is_inside(frame.f_back, is_open)):
         return None
     about = frame.f_locals
     model, method = about.get("_self"), about.get("f")
-    if model is None or method is None or (is_open and _is_inside(frame.f_back, is_open)):
+    if model is None or method is None or isinstance(model, StructuredLLM):
         return None
-    return LLMPlace(model, getattr(method, "__name__", ""), _mark_in(about))
-
-
-def is_composed(model: object) -> bool:
-    """Whether *model* only words what another LLM is asked, which tells of that itself."""
-    return isinstance(model, StructuredLLM)
+    return make(LLMPlace, (model, getattr(method, "__name__", ""), _mark_in(about)))
 
 
 def embedding_place() -> EmbeddingPlace | None:

@@ -12,11 +12,12 @@ from llama_index.core.llms import ChatMessage, MockLLM
 
 from bursar.attributes import attribute, attributes
 from bursar.prices import find_price, free, provider_of_url
+from bursar.tuples import make
 from bursar.wire import OPENAI_COMPLETIONS, OPENAI_EMBEDDINGS, OPENAI_RESPONSES, chat_format
 from bursar.wire.fields import is_array, is_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from bursar.wire import Endpoint
 
@@ -39,13 +40,10 @@ _PACKAGES: Final = {
 
 _URLS: Final = ("azure_endpoint", "api_base", "base_url", "endpoint")
 _NAMES: Final = ("model", "model_name", "model_id")
-_ASKED: Final = (
-    "_get_model_kwargs",
-    "_get_all_kwargs",
-    "max_tokens",
-    "additional_kwargs",
-    *_NAMES,
-    *_URLS,
+_URLS_SET: Final = frozenset(_URLS)
+_NAMES_SET: Final = frozenset(_NAMES)
+_ASKED: Final = frozenset(
+    {"_get_model_kwargs", "_get_all_kwargs", "max_tokens", "additional_kwargs", *_NAMES, *_URLS}
 )
 """What a model has of these says what it will send, and to whom."""
 _MOCK: Final = "mock"
@@ -70,19 +68,24 @@ def request_of(model: Any, prompt: object, arguments: Mapping[str, Any], *, stre
         arguments: What the method was called with by name.
     """
     kind = _class_of(model)
-    make_body, make_all, limit, extra, *said = attributes(model, _ASKED, kind=kind)
-    names, addresses = said[: len(_NAMES)], said[len(_NAMES) :]
-    given = {key: value for key, value in arguments.items() if key not in _NOT_SENT}
-    if callable(make := make_all if make_body is None else make_body):
+    about = attributes(model, _ASKED, kind=kind)
+    make_body = about.get("_get_model_kwargs")
+    given = {key: value for key, value in arguments.items() if key not in _NOT_SENT} if arguments else {}
+    if callable(asks := about.get("_get_all_kwargs") if make_body is None else make_body):
         # The model's class itself makes of its settings and of these what goes with the messages.
         more = {"stream": True} if stream and make_body is not None else {}
-        made: Any = make(**given, **more)
+        made: Any = asks(**given, **more)
         body: dict[str, Any] = {key: value for key, value in made.items() if value is not None}
     else:
+        limit, extra = about.get("max_tokens"), about.get("additional_kwargs")
         body = {"max_tokens": limit} if isinstance(limit, int) else {}
-        body |= {**_plain(given), **(_plain(extra) if is_mapping(extra) else {})}
-    body["model"] = name = _text(body.get("model")) or _named(model, names)
-    provider = _provider(kind, name, addresses)
+        if given:
+            body |= _plain(given)
+        if extra and is_mapping(extra):
+            body |= _plain(extra)
+    named = body.get("model")
+    body["model"] = name = named if named and isinstance(named, str) else _named(model, about)
+    provider = _provider(kind, name, about)
     if stream:
         body["stream"] = True
     if isinstance(prompt, str):
@@ -91,12 +94,13 @@ def request_of(model: Any, prompt: object, arguments: Mapping[str, Any], *, stre
             return Request(OPENAI_COMPLETIONS, body, provider)
         messages: list[Any] = [{"role": "user", "content": prompt}]
     else:
-        messages = [_message(message) for message in _sequence(prompt)]
+        given_messages: Any = (prompt,) if isinstance(prompt, ChatMessage) else prompt
+        messages = [_message(message) for message in given_messages]
     if "OpenAIResponses" in _bases(kind):
         body["input"] = messages
         return Request(OPENAI_RESPONSES, body, provider)
     body["messages"] = messages
-    return Request(chat_format(provider, name), body, provider)
+    return make(Request, (chat_format(provider, name), body, provider))
 
 
 def embedding_request(model: Any, texts: Sequence[str]) -> Request:
@@ -114,11 +118,13 @@ def setting(model: Any, name: str) -> Any:
 
 def model_name(model: Any) -> str:
     """Return the name that *model* is asked for by, as its settings say."""
-    return _named(model, attributes(model, _NAMES, kind=_class_of(model)))
+    return _named(model, attributes(model, _NAMES_SET, kind=_class_of(model)))
 
 
-def _named(model: Any, names: Iterable[Any]) -> str:
-    named = [name for name in names if isinstance(name, str) and name]
+def _named(model: Any, about: Mapping[str, Any]) -> str:
+    named: list[Any] = []
+    if not _NAMES_SET.isdisjoint(about):
+        named += [about[place] for place in _NAMES if isinstance(about.get(place), str) and about[place]]
     # A stand-in's metadata say that its name is unknown, and are made anew whenever they are asked for.
     if not named and getattr(type(model), "metadata", None) is not MockLLM.metadata:
         named.append(getattr(getattr(model, "metadata", None), "model_name", None))
@@ -129,11 +135,12 @@ def _named(model: Any, names: Iterable[Any]) -> str:
 def provider_of(model: Any, name: str) -> str:
     """Return who bills for what *model* of that *name* sends: whoever its address belongs to, or its class is for."""
     kind = _class_of(model)
-    return _provider(kind, name, attributes(model, _URLS, kind=kind))
+    return _provider(kind, name, attributes(model, _URLS_SET, kind=kind))
 
 
-def _provider(kind: type, name: str, addresses: Iterable[Any]) -> str:
-    for url in addresses:
+def _provider(kind: type, name: str, about: Mapping[str, Any]) -> str:
+    for place in () if _URLS_SET.isdisjoint(about) else _URLS:
+        url = about.get(place)
         if isinstance(url, str) and url and (found := provider_of_url(url)) is not None:
             return found
     found = _provider_of_class(kind)
@@ -180,7 +187,8 @@ def is_a(model: object, *names: str) -> bool:
 def _message(message: Any) -> dict[str, Any]:
     if not isinstance(message, ChatMessage):
         return {"role": "user", "content": str(message)}
-    body: dict[str, Any] = {"role": message.role.value}
+    # A role is a text itself, and quicker than the value of what is an Enum besides.
+    body: dict[str, Any] = {"role": str.__str__(message.role)}
     blocks = message.blocks
     if len(blocks) == 1 and blocks[0].block_type == "text":
         body["content"] = blocks[0].text
@@ -266,11 +274,3 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     dump = getattr(value, "model_dump", None)
     return _plain(dump()) if callable(dump) and not isinstance(value, type) else str(value)
-
-
-def _sequence(prompt: Any) -> Any:
-    return (prompt,) if isinstance(prompt, ChatMessage) else prompt
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None

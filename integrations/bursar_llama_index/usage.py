@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from bursar.tokens import count_tokens
+from bursar.tokens import count_tokens, encoding_name
 from bursar.wire import ANTHROPIC_MESSAGES, Receipt
 from bursar.wire.fields import is_mapping
 from bursar.wire.receipt import told_receipt
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bursar.wire import Endpoint
 
+_SAYS_NOTHING: Final = Receipt()
 _USAGE: Final = ("usage", "usage_metadata", "usageMetadata")
 _COUNTS: Final = (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens"))
 
@@ -29,7 +30,7 @@ def receipt_of(response: Any, endpoint: Endpoint) -> Receipt:
         endpoint: The format in which the call was weighed, which is also that of the usage its provider states.
     """
     raw = _mapping(told) if (told := getattr(response, "raw", None)) is not None else {}
-    if is_mapping(whole := raw.get("response")):
+    if raw and is_mapping(whole := raw.get("response")):
         # The last event of a stream of OpenAI's Responses holds the response.
         raw = dict(whole)
     model = raw.get("model")
@@ -43,7 +44,7 @@ def receipt_of(response: Any, endpoint: Endpoint) -> Receipt:
     for into, out in _COUNTS if counts else ():
         if isinstance(counts.get(into), int) and isinstance(counts.get(out), int):
             return told_receipt(max(counts[into], 0), max(counts[out], 0), model=name)
-    return Receipt(model=name)
+    return _SAYS_NOTHING if name is None else Receipt(model=name)
 
 
 def text_of(response: Any) -> str:
@@ -59,15 +60,15 @@ def text_of(response: Any) -> str:
             parts.append(block.content or "")
         else:
             parts.append(block.model_dump_json(exclude_none=True))
-    calls: Any = message.additional_kwargs.get("tool_calls") or ()
-    parts.extend(str(call) for call in calls)
+    if calls := message.additional_kwargs.get("tool_calls"):
+        parts.extend(map(str, calls))
     return "".join(parts)
 
 
 def tokens_in(model: str, texts: Iterable[str]) -> int:
     """Count output that was seen, high where no tokenizer is at hand."""
     text = "".join(texts)
-    counted = count_tokens(model, text)
+    counted = None if encoding_name(model) is None else count_tokens(model, text)
     return len(text.encode(errors="surrogatepass")) if counted is None else counted
 
 

@@ -41,6 +41,7 @@ from bursar.policy import (
 from bursar.run import Run
 from bursar.store import Where
 from bursar.stores.opening import open_store
+from bursar.tuples import make
 from bursar.watching import Watch
 from bursar.window import Per, Window, describe, parse_per, window_at
 
@@ -316,11 +317,11 @@ class Budget:
             policy = self.agent_policy(agent)
             name = f'agent "{agent}" in {scope.label}' if scope.label else f'agent "{agent}"'
             limits = self._declared.limits_of(agent_key, self.agent_limits(agent, whole))
-            chain.append(Link(_account(agent_key, name, limits, policy), policy, self))
+            chain.append(make(Link, (_account(agent_key, name, limits, policy), policy, self)))
         elif self._agents:
             self._misnamed.look_at(agent, self._agents)
         account = _account(scope.key, scope.label or f'agent "{agent}"', whole, self.policy)
-        chain.append(Link(account, self.policy, self))
+        chain.append(make(Link, (account, self.policy, self)))
         self._declared.note(run, scope, agent_key, agent, at_s=at_s)
         if self.within is None:
             return chain, scope.ends_s
@@ -338,7 +339,7 @@ class Budget:
     def _scope(self, run: Run, at_s: float) -> Scope:
         if self.per == "run":
             label = f'budget "{self.name}" in {run.title}' if self.name else run.title
-            return Scope(f"run:{run.id}:{self.name or self._id}", label, None)
+            return make(Scope, (f"run:{run.id}:{self.name or self._id}", label, None))
         window: Window = window_at(self.per, at_s)
         if self.name:
             label = f'budget "{self.name}" {describe(self.per)}'
@@ -355,13 +356,7 @@ _Terms = Share | int | Budget
 
 
 def _account(key: str, name: str, limits: Limits, policy: Policy) -> Account:
-    return Account(
-        key=key,
-        name=name,
-        limits=limits,
-        warn_at_ppm=policy.warn_at_ppm,
-        downgrade_at_ppm=policy.downgrade_at_ppm,
-    )
+    return make(Account, (key, name, limits, policy.warn_at_ppm, policy.downgrade_at_ppm))
 
 
 def _check_within(within: object) -> None:

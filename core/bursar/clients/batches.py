@@ -26,7 +26,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from bursar.bound import Bound, bound
+from bursar.bound import Bound, amounts_of, bound
 from bursar.clients.answer import parse_json
 from bursar.clients.batch_results import book_results, give_back, note_of
 from bursar.clients.bodies import file_content, files_of
@@ -163,7 +163,13 @@ class BatchCreation(GuardedCall):
             ask=Ask(model=model, input_tokens_most=most.tokens, generates=False, tier="batch"),
             can_downgrade=False,
             can_shrink=never,
-            fixed_bound=Bound(model, find_price(provider, most.models[0]), shrink, most.tokens),
+            fixed_bound=Bound(
+                model,
+                find_price(provider, most.models[0]),
+                shrink,
+                most.tokens,
+                amounts_of(shrink.fixed_picousd, most.tokens),
+            ),
             is_async=is_async,
         )
 

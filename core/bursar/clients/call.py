@@ -175,7 +175,7 @@ class GuardedCall:
 
     def returned(self) -> None:
         """The SDK gave the call back to the caller: what is neither settled nor being read now never will be."""
-        if not self.meter.is_open or self.is_being_read:
+        if self.meter.held is None or self.is_being_read:
             return
         if self._attempts or isinstance(self.meter, Observer):
             self.meter.settle(Receipt())

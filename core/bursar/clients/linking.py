@@ -7,11 +7,12 @@ is to hand the SDK a header of its own.  A guarded client takes that off again: 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from bursar.ids import new_id
-from bursar.wire.fields import is_mapping
 
 if TYPE_CHECKING:
     from bursar.meter import Meter
@@ -30,9 +31,14 @@ def link_header(meter: Meter) -> dict[str, str]:
 def take_link(options: Any) -> tuple[Meter | None, Any]:
     """Return the meter that *options* of a request are marked with, and the options without the mark."""
     headers: Any = options.headers
-    # The SDKs' "not given" is false.
-    if not headers or not is_mapping(headers) or not isinstance(token := headers.get(_HEADER), str):
+    if not _is_mapping(headers.__class__) or not isinstance(token := headers.get(_HEADER), str):
         return None, options
     plain = options.model_copy()
     plain.headers = {name: value for name, value in headers.items() if name != _HEADER}
     return _linked.pop(token, None), plain
+
+
+@lru_cache(maxsize=64)
+def _is_mapping(kind: type) -> bool:
+    """Whether what is of *kind* may hold headers; nearly always it stands for none being given."""
+    return issubclass(kind, Mapping)

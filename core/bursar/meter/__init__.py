@@ -260,10 +260,12 @@ class Meter(OuterCall):
         """
         if self.held is None:
             return None
-        if (best := self._best(receipt)).usage is not None:
+        best = receipt if self.observed is None else self._best(receipt)
+        if best.usage is not None:
             return self.settle(best)
-        seen = seen_bill(self.plan, self.held, receipt, output_tokens, duration_ms=self._duration_ms())
-        return self._resolve("ok", seen)
+        duration_ms = self._duration_ms()
+        seen = seen_bill(self.plan, self.held, receipt, output_tokens, duration_ms=duration_ms)
+        return self._resolve("ok", seen, duration_ms=duration_ms)
 
     def fail(self, reason: str, *, is_billed: bool) -> Entry | None:
         """

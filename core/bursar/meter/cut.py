@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bursar.billing import Bill, bill_time
+from bursar.tuples import make
 from bursar.usage import Usage
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def seen_bill(plan: Plan, held: Held, receipt: Receipt, output_tokens: int, *, d
         timed = bill_time(price, usage, duration_ms, model=receipt.model or held.bound.model)
         return timed if receipt.finished else timed._replace(source="estimated")
     seen = _seen(plan, held, receipt, output_tokens)
+    if not held.amounts.nanousd:
+        return seen
     # A deployment may be called anything; the price knows which model it stands for.
     is_hiding = plan.hides_output(held.bound.model, price.model if price is not None else "")
     reported = receipt.usage.reasoning_tokens if receipt.usage is not None else 0
@@ -51,8 +54,9 @@ def _seen(plan: Plan, held: Held, receipt: Receipt, output_tokens: int) -> Bill:
     if not input_tokens:
         counted = plan.count_input()
         input_tokens = bound.input_tokens if counted is None else min(counted, bound.input_tokens)
-    usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+    usage = make(Usage, (input_tokens, 0, 0, 0, output_tokens, 0, {}))
     if price is None:
         return Bill(None, "unknown", bound.model, usage)
-    cost = min(bound.nanousd_of(input_tokens, output_tokens), held.amounts.nanousd)
-    return Bill(cost, "estimated", receipt.model or bound.model, usage, price.provenance())
+    held_nanousd = held.amounts.nanousd
+    cost = min(bound.nanousd_of(input_tokens, output_tokens), held_nanousd) if held_nanousd else 0
+    return make(Bill, (cost, "estimated", receipt.model or bound.model, usage, price.standard_provenance))

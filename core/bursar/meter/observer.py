@@ -18,6 +18,7 @@ class Observer:
     what failed, in a call of its own: to the outer meter that is another attempt.
     """
 
+    held = None
     is_open = False
     stops_gracefully = False
 

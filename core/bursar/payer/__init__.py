@@ -15,7 +15,7 @@ from bursar.entry import Agent
 from bursar.ledger import Report
 from bursar.money import to_usd
 from bursar.names import writable
-from bursar.paychain import Booking
+from bursar.paychain import Booking, limit_changes
 from bursar.run import UNATTRIBUTED, Run
 from bursar.scope import current_agent, run_around
 from bursar.store import Where
@@ -103,7 +103,8 @@ class Payer:
         around = run or run_around()
         name = named or current_agent.get()
         last, known = self._last
-        if last is around and (booking := known.get(name)) is not None and booking.chain.is_newest:
+        booking = known.get(name) if last is around else None
+        if booking is not None and booking.chain.changes == limit_changes.count:
             # Nearly always.
             return booking
         run = run or self.run

@@ -5,12 +5,11 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from bursar.tuples import make
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
+NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
+"""No server tools, or no pieces."""
 
 SERVER_TOOL_UNITS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -84,20 +83,21 @@ class Ask(NamedTuple):
     input_tokens_most: int
     stream: bool = False
     background: bool = False
+    output_limit: int | None = None
+    choices: int = 1
+    extra_output_tokens: int = 0
+    cache_write: Literal["5m", "1h"] | None = None
+    tier: str | None = None
+    reasoning: bool | None = None
+    # From here on whatever is not text, or not bounded by it; see `is_text`.
     image_tokens_most: int = 0
     audio_tokens_most: int = 0
     input_unseen: tuple[str, ...] = ()
     input_rounds_most: int | None = 1
-    output_limit: int | None = None
-    choices: int = 1
-    extra_output_tokens: int = 0
     generates: bool = True
-    cache_write: Literal["5m", "1h"] | None = None
-    tier: str | None = None
-    server_tools: Mapping[str, int | None] = _NOTHING
-    pieces: Mapping[str, int] = _NOTHING
+    server_tools: Mapping[str, int | None] = NOTHING
+    pieces: Mapping[str, int] = NOTHING
     also_models: tuple[str, ...] = ()
-    reasoning: bool | None = None
     modalities: tuple[str, ...] = ()
     unbounded: str | None = None
 
@@ -105,14 +105,7 @@ class Ask(NamedTuple):
     def is_text(self) -> bool:
         """Whether its text alone bounds it: it sends nothing else, and one model answers as it usually does."""
         # At once: each field that is asked for by its name is looked up among the class's.
-        _, tokens, _, _, images, audio, unseen, rounds, _, _, _, generates, *more = self
-        _, _, tools, pieces, others, _, modalities, unbounded = more
-        return bool(
-            generates
-            and tokens
-            and rounds == 1
-            and not (unseen or images or audio or pieces or tools or modalities or others or unbounded)
-        )
+        return self[_FIRST_OF_OTHERS:] == _TEXT_ALONE and self.input_tokens_most > 0
 
     @property
     def has_images(self) -> bool:
@@ -141,40 +134,5 @@ class Ask(NamedTuple):
         return min(context_window, 2 * self.input_tokens_most + self.output_limit) * self.input_rounds_most
 
 
-def usual_ask(
-    model: str,
-    input_tokens_most: int,
-    *,
-    stream: bool,
-    images: int,
-    audio: int,
-    unseen: tuple[str, ...],
-    limit: int | None,
-    cache_write: Literal["5m", "1h"] | None,
-) -> Ask:
-    """Return what a request asks for that wants one answer of the usual kind, by the model alone; as `Ask` would."""
-    return make(
-        Ask,
-        (
-            model,
-            input_tokens_most,
-            stream,
-            False,
-            images,
-            audio,
-            unseen,
-            1,
-            limit,
-            1,
-            0,
-            True,
-            cache_write,
-            None,
-            _NOTHING,
-            _NOTHING,
-            (),
-            None,
-            (),
-            None,
-        ),
-    )
+_FIRST_OF_OTHERS: Final = Ask._fields.index("image_tokens_most")
+_TEXT_ALONE: Final = Ask("", 0)[_FIRST_OF_OTHERS:]

@@ -7,9 +7,10 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from bursar.tokens import encoding_name
 from bursar.tuples import make
 from bursar.usage import Usage, sum_of
-from bursar.wire.ask import usual_ask
+from bursar.wire.ask import NOTHING, Ask
 from bursar.wire.endpoint import Endpoint
 from bursar.wire.fields import (
     Json,
@@ -40,8 +41,6 @@ from bursar.wire.weigh import Weight, schema_tokens_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from bursar.wire.ask import Ask
 
 _OUTPUT_KEYS: Final = frozenset(
     {"content", "text", "refusal", "reasoning", "reasoning_content", "thinking", "name", "arguments", "input"}
@@ -89,7 +88,11 @@ class OpenAIChat(Endpoint):
         name = body.get("model")
         model = name if isinstance(name, str) else ""
         weight = Weight(model)
-        weight.add(body.get("messages"))
+        messages = body.get("messages")
+        if type(messages) is list:
+            weight.add_all(messages)  # pyright: ignore[reportUnknownArgumentType]
+        else:
+            weight.add(messages)
         weight.tokens += base_tokens_most(model)
         # To look for each of them would take longer than all the rest.
         is_plain = _RARE.isdisjoint(body) and "-search" not in model
@@ -97,15 +100,30 @@ class OpenAIChat(Endpoint):
         limit = count_at(body, "max_tokens")
         if "max_completion_tokens" in body:
             limit = least(limit, count_at(body, "max_completion_tokens"))
-        ask = usual_ask(
-            model,
-            weight.tokens,
-            stream=body.get("stream") is True,
-            images=weight.image_tokens,
-            audio=weight.audio_tokens,
-            unseen=tuple(weight.unseen),
-            limit=limit,
-            cache_write=longest_ttl(weight.cache_ttls) if weight.cache_ttls else None,
+        ask = make(
+            Ask,
+            (
+                model,
+                weight.tokens,
+                body.get("stream") is True,
+                False,
+                limit,
+                1,
+                0,
+                longest_ttl(weight.cache_ttls) if weight.cache_ttls else None,
+                None,
+                None,
+                weight.image_tokens,
+                weight.audio_tokens,
+                tuple(weight.unseen),
+                1,
+                True,
+                NOTHING,
+                NOTHING,
+                (),
+                (),
+                None,
+            ),
         )
         return ask if more is None else ask._replace(**more)
 
@@ -143,12 +161,15 @@ class OpenAIChat(Endpoint):
 
     def count_input_tokens(self, body: Json) -> int | None:
         """See `Endpoint.count_input_tokens`."""
-        model = text_at(body, "model") or ""
-        schemas = [body.get(key) for key in _SCHEMAS if key in body]
-        count = count_messages(model, array_at(body, "messages"), schemas)
+        model = body.get("model")
+        if not isinstance(model, str) or encoding_name(model) is None:
+            return None
         # Of messages with anything but text nothing is counted anyway.
         has_rare = not _RARE.isdisjoint(body) or "-search" in model
-        return None if count is None or (has_rare and self.read_request(body).input_unseen) else count
+        if has_rare and self.read_request(body).input_unseen:
+            return None
+        schemas = [body[key] for key in _SCHEMAS if key in body]
+        return count_messages(model, array_at(body, "messages"), schemas)
 
     def with_model(self, body: Json, model: str) -> dict[str, object]:
         """See `Endpoint.with_model`; a model that refuses `max_tokens` gets it under its newer name."""

@@ -14,7 +14,7 @@ from bursar.wire.fields import Json, is_array, is_mapping, object_at, text_at
 from bursar.wire.media import audio_tokens_most, document_tokens_most, image_tokens_most
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 # OpenAI's own count is 3 per message and 1 for a name ("How to count tokens with tiktoken", OpenAI cookbook); role,
 # type and field names of the envelope are not counted.  Its reasoning models add 2 per message of the assistant's
@@ -78,27 +78,31 @@ class Weight:
         if isinstance(node, str):
             self.tokens += len(node) if node.isascii() else text_tokens_most(node)
         elif is_array(node):
-            for item in node:
-                # A list is nearly always of messages, or of their parts, and a message of nothing but text.
-                if type(item) is not dict:
-                    self.add(item)
-                    continue
-                message: dict[str, Any] = item  # pyright: ignore[reportUnknownVariableType]
-                role, text = message.get("role"), message.get("content")
-                if (
-                    type(role) is str
-                    and type(text) is str
-                    and len(message) == 2
-                    and role.isascii()
-                    and text.isascii()
-                ):
-                    self.tokens += _NODE + len(role) + len(text)
-                else:
-                    self._add_object(message)
+            self.add_all(node)
         elif is_mapping(node):
             self._add_object(node)
         else:
             self.tokens += _scalar_tokens_most(node)
+
+    def add_all(self, nodes: Iterable[object]) -> None:
+        """Count *nodes*, which are nearly always messages, or their parts."""
+        for node in nodes:
+            if type(node) is not dict:
+                self.add(node)
+                continue
+            message: dict[str, Any] = node  # pyright: ignore[reportUnknownVariableType]
+            role, text = message.get("role"), message.get("content")
+            if (
+                type(role) is str
+                and type(text) is str
+                and len(message) == 2
+                and role.isascii()
+                and text.isascii()
+            ):
+                # A message of nothing but text, as `_add_object` would count it.
+                self.tokens += _NODE + len(role) + len(text)
+            else:
+                self._add_object(message)
 
     def add_schema(self, node: object) -> None:
         """Count *node*, which a provider writes out as JSON, and look for cache marks in it."""
