@@ -134,15 +134,16 @@ class BatchCreation(GuardedCall):
     def _plan(
         self,
         found: Endpoint | Unmetered,
+        body: Json,
         booking: Booking,
         *,
         provider: str,
+        host: str = "",
         is_async: bool,
-        timeout_s: Callable[[], float | None],
+        timeout_s: Callable[[], float | None] | None = None,
     ) -> Plan:
         # It works for a day, whatever the client waits.
-        del timeout_s
-        body = self._body
+        del host, timeout_s
         if "input_file_id" in body:
             seen = _memory.input(self._address.text, body["input_file_id"])
             most = seen or _Most(

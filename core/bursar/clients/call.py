@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from bursar.clients.followed import Followed
     from bursar.clients.sdk import Sdk
     from bursar.errors import BudgetExceeded
-    from bursar.meter import Held, Plan
-    from bursar.payer import Booking, Payer
+    from bursar.meter import Held
+    from bursar.payer import Payer
     from bursar.wire import Endpoint
 
 
@@ -55,6 +55,7 @@ class GuardedCall:
     """
 
     is_being_read = False
+    _plan = staticmethod(plan_call)
     _attempts = 0
     _failure: tuple[bool, str] | None = None
     _hides_usage = False
@@ -85,32 +86,15 @@ class GuardedCall:
             )
         plan = self._plan(
             found,
+            self._body,
             booking,
             provider=self._address.provider,
+            host=self._address.host,
             is_async=sdk.is_async,
             timeout_s=partial(timeout_of, client, options),
         )
         self._ask = plan.ask
         self.meter = Meter(plan)
-
-    def _plan(
-        self,
-        found: Endpoint | Unmetered,
-        booking: Booking,
-        *,
-        provider: str,
-        is_async: bool,
-        timeout_s: Callable[[], float | None],
-    ) -> Plan:
-        return plan_call(
-            found,
-            self._body,
-            booking,
-            provider=provider,
-            host=self._address.host,
-            is_async=is_async,
-            timeout_s=timeout_s,
-        )
 
     def reserve(self) -> Any:
         """Hold the bound of the call, and return the options to send it with."""
