@@ -18,7 +18,7 @@ from bursar.money import Money, parse_usd, to_usd
 from bursar.names import writable
 from bursar.paychain import PayChain, limits_lock
 from bursar.repeats import Repeats
-from bursar.scope import UNSEEN, current_agent, enter_run, leave_run, run_around
+from bursar.scope import UNSEEN, agent_around, enter_run, leave_run, run_around
 from bursar.store import Where
 from bursar.stores.journal import journal_for
 from bursar.tuples import make
@@ -248,7 +248,7 @@ class Run:
 
             what: Names it in reports, where models stand.
         """
-        name, what = writable(agent or current_agent.get() or UNATTRIBUTED), writable(what)
+        name, what = writable(agent or agent_around() or UNATTRIBUTED), writable(what)
         nanousd = parse_usd(cost, what="a recorded cost")
         entry_id = new_id(self.store.now())
         subject = Subject(

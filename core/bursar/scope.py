@@ -20,7 +20,10 @@ current_run: Final[ContextVar[Run | None]] = ContextVar("bursar_run", default=No
 """The innermost `with budget.run(...)` of this context; see `run_around`."""
 
 current_agent: Final[ContextVar[str | None]] = ContextVar("bursar_agent", default=None)
-"""The innermost `with agent(...)` around this code."""
+"""The innermost `with agent(...)` that this context knows of; see `agent_around`."""
+
+begun_in: Final[ContextVar[int | None]] = ContextVar("bursar_agent_frame", default=None)
+"""The `id` of the frame that began that block."""
 
 current_meter: Final[ContextVar[Meter | Observer | None]] = ContextVar("bursar_meter", default=None)
 """The meter that owns the reservation of the call being made: an inner one must not reserve again."""
@@ -38,6 +41,9 @@ _ENTERING: Final = frozenset({"__enter__", "__aenter__", "enter_context", "enter
 
 _runs_in: Final[dict[FrameType, list[Run]]] = {}
 """The runs that generators are in, innermost last, by the generators' frames."""
+
+agents_in: Final[dict[FrameType, list[str]]] = {}
+"""The agents that generators have named, innermost last, by the generators' frames."""
 
 
 def run_around() -> Run | None:
@@ -63,14 +69,43 @@ def _run_in_stack() -> Run | None:
     return None
 
 
+def agent_around() -> str | None:
+    """
+    Return the innermost `with agent(...)` around this code.
+
+    As of a run, that of a generator is found by its frame; nearer than that is only what begins further in.
+    """
+    named = current_agent.get()
+    if not agents_in:
+        return named
+    begun = begun_in.get()
+    frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame is not None:
+        if names := agents_in.get(frame):
+            return names[-1]
+        if id(frame) == begun:
+            return named
+        frame = frame.f_back
+    return named
+
+
 def enter_run(run: Run) -> Token[Run | None]:
     """Put *run* around what the caller does from now on."""
-    frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-    while frame is not None and frame.f_code.co_name in _ENTERING:
-        frame = frame.f_back
-    if frame is not None and frame.f_code.co_flags & _GENERATORS:
+    frame = _entered_from(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+    if frame is not None and _is_generator(frame):
         _runs_in.setdefault(frame, []).append(run)
     return current_run.set(run)
+
+
+def _entered_from(frame: FrameType | None) -> FrameType | None:
+    """Return the frame of the `with` that *frame* was called by."""
+    while frame is not None and frame.f_code.co_name in _ENTERING:
+        frame = frame.f_back
+    return frame
+
+
+def _is_generator(frame: FrameType) -> bool:
+    return bool(frame.f_code.co_flags & _GENERATORS)
 
 
 def leave_run(run: Run, token: Token[Run | None]) -> bool:
@@ -94,11 +129,19 @@ def agent(name: str) -> Generator[None]:
     if not isinstance(name, str) or not name.strip():  # pyright: ignore[reportUnnecessaryIsInstance]
         msg = f"an agent's name must be a text that is not empty, not {name!r}"
         raise ValueError(msg)
-    token = current_agent.set(name)
+    frame = _entered_from(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
+    names = agents_in.setdefault(frame, []) if frame is not None and _is_generator(frame) else []
+    names.append(name)
+    begun = id(frame)
+    token, outer = current_agent.set(name), begun_in.set(begun)
     try:
         yield
     finally:
+        names.remove(name)
+        if not names and frame is not None:
+            agents_in.pop(frame, None)
         leave(current_agent, token, name)
+        leave(begun_in, outer, begun)
 
 
 def leave(variable: ContextVar[T | None], token: Token[T | None], value: T) -> bool:

@@ -33,7 +33,7 @@ from autogen_core import AgentId, MessageHandlerContext
 
 from bursar.entry import Agent
 from bursar.run import UNATTRIBUTED
-from bursar.scope import current_agent
+from bursar.scope import agent_around
 from bursar.tuples import make
 
 try:
@@ -105,7 +105,7 @@ def agent_of(asker: Asker, *, bound: str | None = None, under: str = "") -> Agen
 
         under: The path of the agents that the team runs under.
     """
-    return _agent_of(bound, asker.named, asker.handled, current_agent.get(), under)
+    return _agent_of(bound, asker.named, asker.handled, agent_around(), under)
 
 
 @lru_cache(maxsize=4096)

@@ -30,7 +30,7 @@ from bursar.attributes import attribute
 from bursar.entry import Agent
 from bursar.payer.rooted import Root
 from bursar.run import UNATTRIBUTED
-from bursar.scope import current_agent
+from bursar.scope import agent_around
 from bursar_crewai.frames import frames
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def agent_of(place: Place, *, known: Collection[str] = ()) -> Agent:
     Args:
         known: Names that a budget has allotments for: a role's own wording stands before its template if it is there.
     """
-    block = current_agent.get()
+    block = agent_around()
     name = _name(place, known) or block or UNATTRIBUTED
     source = place.source if place.agent is not None else "block" if block else UNATTRIBUTED
     path: list[str] = []

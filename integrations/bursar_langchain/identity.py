@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bursar.entry import Agent
 from bursar.run import UNATTRIBUTED
-from bursar.scope import current_agent
+from bursar.scope import agent_around
 from bursar.wire.fields import array_at
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def agent_of(parent: Node | None, metadata: Mapping[str, Any] | None) -> Agent:
         metadata: Of the call's start event.
     """
     names = _names_of(parent, metadata or {})
-    around = current_agent.get()
+    around = agent_around()
     if around is not None and (not names or names[-1] != around):
         names.append(around)
     told = (metadata or {}).get(NAMED_BY_USER)

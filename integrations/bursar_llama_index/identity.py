@@ -33,7 +33,7 @@ from pydantic import Field
 
 from bursar.entry import Agent
 from bursar.run import UNATTRIBUTED
-from bursar.scope import current_agent
+from bursar.scope import agent_around
 
 if TYPE_CHECKING:
     import inspect
@@ -65,7 +65,7 @@ FRAMES: Final[ContextVar[tuple[Frame, ...]]] = ContextVar("bursar_llama_index_fr
 
 def agent_of(frames: tuple[Frame, ...]) -> Agent | None:
     """Return the agent that a call inside of *frames* is booked to; None where LlamaIndex names none."""
-    return _agent_of(frames, current_agent.get()) if frames else None
+    return _agent_of(frames, agent_around()) if frames else None
 
 
 @lru_cache(maxsize=4096)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
-from bursar.scope import current_agent, current_meter, current_run, leave
+from bursar.scope import agents_in, begun_in, current_agent, current_meter, current_run, leave
 
 if TYPE_CHECKING:
     from contextvars import ContextVar, Token
@@ -29,7 +30,7 @@ class AtWork:
         variable, value: What an adapter sets there besides.
     """
 
-    __slots__ = ("_before", "_meter", "_value", "_variable")
+    __slots__ = ("_before", "_frame", "_meter", "_value", "_variable")
 
     def __init__(self, meter: Meter | Observer, variable: ContextVar[Any], value: object) -> None:
         self._meter = meter
@@ -38,15 +39,19 @@ class AtWork:
 
     def __enter__(self) -> None:
         plan = self._meter.plan
+        # Kept, so that no other frame is taken for it.
+        self._frame = sys._getframe(1) if agents_in else None  # pyright: ignore[reportPrivateUsage]
         self._before: tuple[Token[Any], ...] = (
             self._variable.set(self._value),
             current_meter.set(self._meter),
             current_run.set(plan.run),
             current_agent.set(plan.agent.name),
+            begun_in.set(None if self._frame is None else id(self._frame)),
         )
 
     def __exit__(self, *_: object) -> None:
-        besides, meter, run, agent = self._before
+        besides, meter, run, agent, begun = self._before
+        self._frame = None
         try:
             self._variable.reset(besides)
         except ValueError:
@@ -60,3 +65,4 @@ class AtWork:
         current_meter.reset(meter)
         current_run.reset(run)
         current_agent.reset(agent)
+        begun_in.reset(begun)

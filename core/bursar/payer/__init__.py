@@ -17,7 +17,7 @@ from bursar.money import to_usd
 from bursar.names import writable
 from bursar.paychain import Booking, limit_changes
 from bursar.run import UNATTRIBUTED, Run
-from bursar.scope import current_agent, run_around
+from bursar.scope import agent_around, agents_in, current_agent, run_around
 from bursar.store import Where
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Payer:
         """The agent that a call made here and now is booked to."""
         if self.agent is not None:
             return self.agent
-        if (named := current_agent.get()) is not None:
+        if (named := agent_around()) is not None:
             return named
         return self._outer.agent_name if self._outer is not None else UNATTRIBUTED
 
@@ -101,7 +101,7 @@ class Payer:
             UnknownAgent: The run's budget has no allotment for the name that this client was given.
         """
         around = run or run_around()
-        name = named or current_agent.get()
+        name = named or (agent_around() if agents_in else current_agent.get())
         last, known = self._last
         booking = known.get(name) if last is around else None
         if booking is not None and booking.chain.changes == limit_changes.count:

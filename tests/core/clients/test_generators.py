@@ -1,4 +1,4 @@
-"""Runs that begin in a generator hold for all of it, in whichever context and thread it is stepped."""
+"""Runs and names that begin in a generator hold for all of it, in whichever context and thread it is stepped."""
 
 # What an SDK returns depends on unpacked options, which its overloads do not follow.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -10,15 +10,19 @@ import gc
 from collections.abc import AsyncGenerator, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 import pytest
 
-from bursar import Budget, BudgetExceeded, guard
+from bursar import Budget, BudgetExceeded, agent, guard
+from bursar.entry import Agent
+from bursar.meter import Meter, plan_request
+from bursar.meter.around import AtWork
 from bursar.run import Run
-from bursar.scope import run_around
+from bursar.scope import agent_around, agents_in, run_around
 from bursar.store import Where
+from bursar.wire import OPENAI_CHAT
 
 from .conftest import CHAT, Stage
 
@@ -150,3 +154,92 @@ def test_a_run_that_nobody_could_see(stage: Stage, caplog: pytest.LogCaptureFixt
 
     assert 'run "request" ended in another context than it began in' in caplog.text
     assert '"async with"' in caplog.text
+
+
+class TestAgents:
+    """`with agent(...)` in a generator."""
+
+    def test_names_every_call_in_it(self, stage: Stage) -> None:
+        """Though the context of each step is another; outside of it the name is what it was."""
+        client = guard(stage.openai, Budget(store=stage.store))
+
+        def steps() -> Steps:
+            with agent("writer"):
+                while True:
+                    client.chat.completions.create(**CHAT)
+                    yield client.bursar.run
+
+        with agent("planner"):
+            given = steps()
+            in_threads(given, most=2)
+            client.chat.completions.create(**CHAT)
+            assert agent_around() == "planner"
+        given.close()
+
+        assert {name: sums.calls for name, sums in stage.store.totals("agent", Where())} == {
+            "writer": 2,
+            "planner": 1,
+        }
+        assert agent_around() is None
+
+    def test_what_begins_further_in_is_nearer(self, stage: Stage) -> None:
+        """A block in a function that it calls names the calls of that; the one around its step names none."""
+        client = guard(stage.openai, Budget(store=stage.store))
+
+        def reviewed() -> None:
+            with agent("reviewer"):
+                client.chat.completions.create(**CHAT)
+
+        def steps() -> Steps:
+            with agent("writer"), agent("editor"):
+                yield client.bursar.run
+                reviewed()
+                yield client.bursar.run
+                client.chat.completions.create(**CHAT)
+            with agent("writer"):
+                yield client.bursar.run
+                client.chat.completions.create(**CHAT)
+                yield client.bursar.run
+
+        given = steps()
+        for _ in range(4):
+            with agent("consumer"):
+                in_threads(given, most=1)
+        given.close()
+
+        assert {name: sums.calls for name, sums in stage.store.totals("agent", Where())} == {
+            "reviewer": 1,
+            "editor": 1,
+            "writer": 1,
+        }
+
+    def test_a_call_at_work_in_it_is_nearer(self, stage: Stage) -> None:
+        """What a model asks while it makes a call is asked by whom that call is booked to."""
+        payer = guard(stage.openai, Budget(store=stage.store)).bursar
+        booking = payer.booking(Agent("researcher", "researcher"))
+        meter = Meter(plan_request(OPENAI_CHAT, CHAT, booking, provider="openai"))
+
+        def asked() -> str | None:
+            with AtWork(meter, ContextVar("at_work", default=0), 1):
+                return agent_around()
+
+        def steps() -> Generator[str | None]:
+            with agent("writer"):
+                yield asked()
+                yield agent_around()
+
+        assert ["researcher", "writer"] == list(steps())
+
+    def test_one_that_is_left_names_nothing_more(self, stage: Stage) -> None:
+        """Wherever the garbage collector finds it."""
+
+        def steps() -> Steps:
+            with agent("writer"):
+                yield Budget(store=stage.store).run()
+
+        given = steps()
+        in_threads(given, most=1)
+        del given
+        gc.collect()
+
+        assert not agents_in
