@@ -32,7 +32,9 @@ def attributes(thing: object, names: frozenset[str], *, kind: type | None = None
     own: dict[str, Any] | None = getattr(thing, "__dict__", None)
     if own is None:
         return {name: getattr(thing, name, None) for name in names}
-    found = {name: own[name] for name in own.keys() & names}
+    found: dict[str, Any] = {}
+    for name in own.keys() & names:
+        found[name] = own[name]
     extra: dict[str, Any] | None = getattr(thing, "__pydantic_extra__", None)
     if extra:
         found = {name: extra[name] for name in extra.keys() & names} | found

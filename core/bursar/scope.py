@@ -39,7 +39,7 @@ _GENERATORS: Final = 0x20 | 0x200
 
 _ENTERING: Final = frozenset({"__enter__", "__aenter__", "enter_context", "enter_async_context"})
 
-_runs_in: Final[dict[FrameType, list[Run]]] = {}
+runs_in: Final[dict[FrameType, list[Run]]] = {}
 """The runs that generators are in, innermost last, by the generators' frames."""
 
 agents_in: Final[dict[FrameType, list[str]]] = {}
@@ -54,7 +54,7 @@ def run_around() -> Run | None:
     threads: what it set at one step is not there at the next.  A run that a generator is in is found by its frame.
     """
     run = current_run.get()
-    if not _runs_in:
+    if not runs_in:
         return run
     inner = _run_in_stack()
     return run if inner is None or (run is not None and inner in run.lineage) else inner
@@ -63,7 +63,7 @@ def run_around() -> Run | None:
 def _run_in_stack() -> Run | None:
     frame: FrameType | None = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
     while frame is not None:
-        if runs := _runs_in.get(frame):
+        if runs := runs_in.get(frame):
             return runs[-1]
         frame = frame.f_back
     return None
@@ -93,7 +93,7 @@ def enter_run(run: Run) -> Token[Run | None]:
     """Put *run* around what the caller does from now on."""
     frame = _entered_from(sys._getframe(1))  # pyright: ignore[reportPrivateUsage]
     if frame is not None and _is_generator(frame):
-        _runs_in.setdefault(frame, []).append(run)
+        runs_in.setdefault(frame, []).append(run)
     return current_run.set(run)
 
 
@@ -110,11 +110,11 @@ def _is_generator(frame: FrameType) -> bool:
 
 def leave_run(run: Run, token: Token[Run | None]) -> bool:
     """End what `enter_run` began; whether that was seen in this context."""
-    for frame, runs in tuple(_runs_in.items()):
+    for frame, runs in tuple(runs_in.items()):
         if run in runs:
             runs.remove(run)
             if not runs:
-                _runs_in.pop(frame, None)
+                runs_in.pop(frame, None)
     return leave(current_run, token, run)
 
 

@@ -73,7 +73,7 @@ def chat_request(
     """
     model, provider = _model_of(params, metadata, serialized), _provider_of(params, metadata, serialized)
     body = _body(params, metadata, model)
-    body["messages"] = [_message(message) for message in messages]
+    body["messages"] = list(map(_message, messages))
     return make(Request, (chat_format(provider, model), body, provider))
 
 

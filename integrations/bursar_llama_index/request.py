@@ -95,7 +95,7 @@ def request_of(model: Any, prompt: object, arguments: Mapping[str, Any], *, stre
         messages: list[Any] = [{"role": "user", "content": prompt}]
     else:
         given_messages: Any = (prompt,) if isinstance(prompt, ChatMessage) else prompt
-        messages = [_message(message) for message in given_messages]
+        messages = list(map(_message, given_messages))
     if "OpenAIResponses" in _bases(kind):
         body["input"] = messages
         return Request(OPENAI_RESPONSES, body, provider)

@@ -17,7 +17,7 @@ from bursar.money import to_usd
 from bursar.names import writable
 from bursar.paychain import Booking, limit_changes
 from bursar.run import UNATTRIBUTED, Run
-from bursar.scope import agent_around, agents_in, current_agent, run_around
+from bursar.scope import agent_around, agents_in, current_agent, current_run, run_around, runs_in
 from bursar.store import Where
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Payer:
         Raises:
             UnknownAgent: The run's budget has no allotment for the name that this client was given.
         """
-        around = run or run_around()
+        around = run or (run_around() if runs_in else current_run.get())
         name = named or (agent_around() if agents_in else current_agent.get())
         last, known = self._last
         booking = known.get(name) if last is around else None
