@@ -13,13 +13,15 @@ An adapter turns its framework's events into these calls and nothing else.
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bursar.billing import Bill, bill
 from bursar.entry import Entry, Subject
 from bursar.errors import BudgetExceeded, StoreError
 from bursar.ids import new_id
-from bursar.meter.booking import enter_refusal, free_entry, resolution_of, tell_overage
+from bursar.meter.at_once import hold_at_once
+from bursar.meter.booking import enter_refusal, leave, resolution_of, tell_overage
 from bursar.meter.cut import bound_bill, seen_bill
 from bursar.meter.held import Held
 from bursar.meter.observer import Observer
@@ -66,6 +68,7 @@ class Meter(OuterCall):
     stops_gracefully = False
     is_dispatched = False
     _sent_s: float | None = None
+    _is_first = True
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -85,7 +88,8 @@ class Meter(OuterCall):
                 fingerprint is not None and run.repeats.has_seen(fingerprint),
             ),
         )
-        self._reserving = Reserving(plan, store, owner(is_async=plan.is_async), self._subject)
+        self._store = store
+        self._owner = owner(is_async=plan.is_async)
 
     @property
     def is_sent(self) -> bool:
@@ -102,7 +106,8 @@ class Meter(OuterCall):
             StoreError: The store does not answer, and the budget fails closed.
         """
         try:
-            taken = self._reserving.at_once()
+            taken = hold_at_once(self.plan, self._store, self._owner, self._subject, is_first=self._is_first)
+            self._is_first = False
             held = taken if isinstance(taken, Held) else drive(self._reserving.first(taken))
         except (BudgetExceeded, StoreError) as error:
             held = self._instead(error)
@@ -111,7 +116,8 @@ class Meter(OuterCall):
     async def areserve(self) -> Held:
         """Do as `reserve` does, without blocking the other tasks of this thread."""
         try:
-            taken = self._reserving.at_once()
+            taken = hold_at_once(self.plan, self._store, self._owner, self._subject, is_first=self._is_first)
+            self._is_first = False
             held = taken if isinstance(taken, Held) else await adrive(self._reserving.first(taken))
         except (BudgetExceeded, StoreError) as error:
             held = self._instead(error)
@@ -189,18 +195,7 @@ class Meter(OuterCall):
         held, self.held = self.held, None
         if held is None:
             return None
-        store = self.plan.run.store
-        store.waiters.holders.pop(held.id, None)
-        note = free_entry(
-            self._subject, held, attempt=self.attempt, reason=f"{reason} {held.id}", at_s=store.now()
-        )
-        try:
-            store.extend(held.id, lease_s)
-            store.record(note)
-        except StoreError as error:
-            # The provider has taken it on all the same: the lease runs out early, and it is presumed spent.
-            logger.error("what a batch holds is presumed spent, because the store does not answer: %s", error)
-        return note
+        return leave(self._store, held, self._subject, lease_s, attempt=self.attempt, reason=reason)
 
     def settle(self, receipt: Receipt) -> Entry | None:
         """
@@ -295,6 +290,11 @@ class Meter(OuterCall):
         """Return *receipt*, or what an inner meter observed where it says nothing of usage."""
         return receipt if receipt.usage is not None or self.observed is None else self.observed
 
+    @cached_property
+    def _reserving(self) -> Reserving:
+        """What finds a hold where it is not had at once."""
+        return Reserving(self.plan, self._store, self._owner, self._subject)
+
     @property
     def _model(self) -> str:
         return self.plan.ask.model if self.held is None else self.held.bound.model
@@ -303,7 +303,7 @@ class Meter(OuterCall):
         held, self.held = self.held, None
         if held is None:
             return None
-        self._reserving.store.waiters.holders.pop(held.id, None)
+        self._store.waiters.holders.pop(held.id, None)
         model = held.bound.model
         found = bound_bill(held, model, Usage()) if is_billed else Bill(0, "none", model, Usage())
         resolution = resolution_of(
@@ -364,7 +364,7 @@ class Meter(OuterCall):
         held, self.held = self.held, None
         if held is None:
             return None
-        store = self._reserving.store
+        store = self._store
         store.waiters.holders.pop(held.id, None)
         resolution = resolution_of(
             held,

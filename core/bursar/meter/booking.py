@@ -86,12 +86,20 @@ def _refusal_entry(subject: Subject, exceeded: BudgetExceeded, *, attempt: int, 
     )
 
 
-def free_entry(subject: Subject, held: Held, *, attempt: int, reason: str, at_s: float) -> Entry:
-    """Return the line of an answer that costs nothing yet, beside what is held for its cost."""
+def leave(store: Store, held: Held, subject: Subject, lease_s: float, *, attempt: int, reason: str) -> Entry:
+    """Enter a call as answered and free, leave what is *held* for its cost for *lease_s*, and return its line."""
+    store.waiters.holders.pop(held.id, None)
+    bound_nanousd = held.amounts.nanousd
     note = Entry(
-        new_id(at_s), subject, "ok", "none", attempt, subject.model, 0, held.amounts.nanousd, Usage()
-    )
-    return note._replace(reason=reason)
+        new_id(store.now()), subject, "ok", "none", attempt, subject.model, 0, bound_nanousd, Usage()
+    )._replace(reason=f"{reason} {held.id}")
+    try:
+        store.extend(held.id, lease_s)
+        store.record(note)
+    except StoreError as error:
+        # The provider has taken it on all the same: the lease runs out early, and it is presumed spent.
+        logger.error("what a batch holds is presumed spent, because the store does not answer: %s", error)
+    return note
 
 
 def tell_overage(entry: Entry) -> None:

@@ -8,15 +8,14 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from bursar.bound import Bound, bound, unmetered_bound
 from bursar.errors import BudgetExceeded, UnknownPrice, UnmeteredEndpoint
 from bursar.ids import new_id
 from bursar.meter.asking import close_question, has_other_limit, open_question, set_limit
+from bursar.meter.at_once import new_bound
 from bursar.meter.held import Held
 from bursar.meter.pausing import Pause, Question, Step, is_asking
 from bursar.meter.refusing import exceeded_by
 from bursar.policy import Policy, logger
-from bursar.prices import price as known_price
 from bursar.reservation import LEASE_S, Armed, Claim, Grant, Refusal, Shrink
 from bursar.tokens import encoding_name
 from bursar.tuples import make
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from bursar.account import Amounts
+    from bursar.bound import Bound
     from bursar.entry import Subject
     from bursar.meter.plan import Plan
     from bursar.policy import OnExceed
@@ -49,56 +49,14 @@ class Reserving:
         self.store = store
         self.owner = owner
         self.about = about
-        self._first_id = about.call_id
         self._bounds: dict[str, Bound] = {}
-
-    def at_once(self) -> Held | Answer | None:
-        """
-        Return the hold for the whole bound, as nearly every call has it.
-
-        Otherwise `first` finds what can be had after this answer, which is None where others must be asked before.
-        """
-        plan = self.plan
-        journal = plan.run.journal
-        if journal is not None and journal.may_hold_any:
-            journal.replay_if_any()
-        if self.store.waiters.queues and plan.can_wait:
-            return None
-        model = plan.ask.model
-        asked = self._bounds[model] = self._new_bound(model)
-        ladder = plan.chain.ladders.get(model, ()) if plan.can_downgrade else ()
-        # The first claim of a call goes by the call's own id.
-        id_, self._first_id = self._first_id, ""
-        answer = self.store.reserve(
-            make(
-                Claim,
-                (
-                    id_ or new_id(self.store.now()),
-                    plan.chain.accounts,
-                    asked.amounts,
-                    self.owner,
-                    LEASE_S,
-                    None,
-                    plan.is_sent_at_once,
-                    bool(ladder),
-                    False,
-                    self.about,
-                ),
-            )
-        )
-        if type(answer) is not Grant:
-            return answer
-        # As `_held` does, without the call.
-        id_, amounts, output_limit, notices = answer
-        self.store.waiters.holders[id_] = self.owner
-        return make(Held, (id_, asked, amounts, output_limit, False, notices))
 
     def first(self, answer: Answer | None) -> Generator[Step, Any, Held]:
         """
         Yield what must be waited for or asked, and return the hold.
 
         Args:
-            answer: What `at_once` got.
+            answer: What `hold_at_once` got.
 
         Raises:
             BudgetExceeded: It does not fit, whatever was tried.
@@ -254,28 +212,8 @@ class Reserving:
 
     def _bound(self, model: str) -> Bound:
         if model not in self._bounds:
-            self._bounds[model] = self._new_bound(model)
+            self._bounds[model] = new_bound(self.plan, model)
         return self._bounds[model]
-
-    def _new_bound(self, model: str, *, input_tokens: int | None = None) -> Bound:
-        plan = self.plan
-        if plan.fixed_bound is not None:
-            return plan.fixed_bound
-        if not plan.is_metered:
-            return unmetered_bound(model)
-        found = bound(
-            plan.ask if model == plan.ask.model else plan.ask_of(model),
-            provider=plan.provider,
-            model=model,
-            min_output_tokens=plan.chain.innermost.min_output_tokens,
-            input_tokens=input_tokens,
-            timeout_s=plan.timeout_s,
-            is_limited=plan.chain.is_limited,
-        )
-        if found.price is None and plan.chain.limits_money:
-            known_price(plan.provider, model)
-            raise UnknownPrice(f'no price for model "{model}" at provider "{plan.provider}"')
-        return found
 
     def _tighten(self, model: str) -> Bound | None:
         """Count the input exactly, once; None where that is no help."""
@@ -287,7 +225,7 @@ class Reserving:
         count = self.plan.count_input() if is_counted else None
         if count is None or count >= loose.input_tokens:
             return None
-        tight = self._bounds[model] = self._new_bound(model, input_tokens=count)
+        tight = self._bounds[model] = new_bound(self.plan, model, input_tokens=count)
         return tight
 
     def _claim(
