@@ -55,6 +55,7 @@ class GuardedCall:
     """
 
     is_being_read = False
+    # A batch is planned in another way.
     _plan = staticmethod(plan_call)
     _attempts = 0
     _failure: tuple[bool, str] | None = None

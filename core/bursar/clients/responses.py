@@ -73,7 +73,12 @@ def _give_json(said: list[Json], content: bytes, **options: Any) -> Any:
     The SDK need not read again what was read here: a large answer, as one of embeddings is, would take twice the
     time.  What is read is given away once, as it is the receiver's to change.
     """
-    return json.loads(content, **options) if options or not said else said.pop()
+    if not options:
+        try:
+            return said.pop()
+        except IndexError:
+            pass
+    return json.loads(content, **options)
 
 
 def stop_response(
