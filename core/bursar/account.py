@@ -21,6 +21,7 @@ UNITS: Final = ("usd", "tokens", "calls", "attempts")
 
 Counted = tuple[int, int, int]
 """What is committed, spent and presumed spent of one unit of one account."""
+_NONE: Final[Counted] = (0, 0, 0)
 
 
 class Amounts(NamedTuple):
@@ -55,7 +56,15 @@ class Limits(NamedTuple):
     @property
     def units(self) -> tuple[int, ...]:
         """The places that an account with these limits keeps: money always, and whatever else is limited."""
-        return (0, *[unit for unit in range(1, len(self)) if self[unit] is not None])
+        return _MONEY if self[1:] == _NO_LIMITS else _units_of(self)
+
+
+_MONEY: Final = (0,)
+_NO_LIMITS: Final = (None, None, None)
+
+
+def _units_of(limits: Limits) -> tuple[int, ...]:
+    return (0, *(unit for unit in range(1, len(limits)) if limits[unit] is not None))
 
 
 class Account(NamedTuple):
@@ -112,7 +121,7 @@ class UnitBalance:
 
     __slots__ = ("cap", "committed", "limit", "presumed", "quick_cap", "spent", "unit")
 
-    def __init__(self, unit: int, limit: int | None, counted: Counted = (0, 0, 0)) -> None:
+    def __init__(self, unit: int, limit: int | None, counted: Counted = _NONE) -> None:
         self.unit = unit
         self.limit = limit
         self.cap = self.quick_cap = MOST if limit is None else limit
@@ -136,7 +145,8 @@ class Balance:
     The working state of one account inside a store's atomic section.
 
     Args:
-        counted: What the store has counted of a unit; asked for each unit that is limited, now or from now on.
+        counted: What the store has counted of a unit; asked for each unit that is limited, now or from now on. None
+            where the account is new.
     """
 
     __slots__ = (
@@ -151,13 +161,15 @@ class Balance:
         "warned_ppm",
     )
 
-    def __init__(self, account: Account, counted: Callable[[int], Counted] = lambda _: (0, 0, 0)) -> None:
-        self.key = account.key
-        self.name = account.name
-        self.warn_at_ppm = account.warn_at_ppm
-        self.downgrade_at_ppm = account.downgrade_at_ppm
-        self.limits = limits = account.limits
-        self.units = tuple([UnitBalance(unit, limits[unit], counted(unit)) for unit in limits.units])
+    def __init__(self, account: Account, counted: Callable[[int], Counted] | None = None) -> None:
+        self.key, self.name, limits, self.warn_at_ppm, self.downgrade_at_ppm = account
+        self.limits = limits
+        self.units = tuple(
+            [
+                UnitBalance(unit, limits[unit], _NONE if counted is None else counted(unit))
+                for unit in limits.units
+            ]
+        )
         self.is_latched = False
         self.is_armed = False
         self.warned_ppm = 0
@@ -186,18 +198,22 @@ class Balance:
 
     def refresh(self) -> None:
         """Work the caps out anew; due whenever a limit, a threshold, the latch or the arming changed."""
-        ahead = [threshold for threshold in self.warn_at_ppm if threshold > self.warned_ppm]
-        if self.downgrade_at_ppm is not None:
-            ahead.append(self.downgrade_at_ppm)
+        next_ppm = self.downgrade_at_ppm
+        for threshold in self.warn_at_ppm:
+            if threshold > self.warned_ppm:
+                next_ppm = threshold if next_ppm is None or threshold < next_ppm else next_ppm
+                break
         for kept in self.units:
             limit = kept.limit
-            kept.cap = -1 if self.is_latched else MOST if limit is None else min(limit, MOST)
+            kept.cap = cap = -1 if self.is_latched else MOST if limit is None or limit > MOST else limit
             if self.is_armed:
                 kept.quick_cap = -1
-            elif ahead and limit is not None:
-                kept.quick_cap = min(kept.cap, -(-min(ahead) * limit // PPM) - 1)
+            elif next_ppm is None or limit is None:
+                kept.quick_cap = cap
             else:
-                kept.quick_cap = kept.cap
+                # The most that is still below the threshold.
+                below = -(-next_ppm * limit // PPM) - 1
+                kept.quick_cap = below if below < cap else cap
 
     def latch(self) -> None:
         """Close the account to every new reserve, until a limit is raised."""
@@ -253,8 +269,13 @@ class Chain:
 
     def refresh(self) -> None:
         """Look up the units anew; due whenever a limit was added to an account or taken from it."""
-        self.units = tuple(kept for balance in self.balances for kept in balance.units)
-        self.is_money_only = all(kept.unit == 0 for kept in self.units)
+        units: list[UnitBalance] = []
+        is_money_only = True
+        for balance in self.balances:
+            units += balance.units
+            is_money_only = is_money_only and len(balance.units) == 1
+        self.units = tuple(units)
+        self.is_money_only = is_money_only
 
     @property
     def keys(self) -> list[str]:

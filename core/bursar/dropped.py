@@ -26,10 +26,12 @@ class Dropped:
 
     Attributes:
         may_be_any: Whether anything was noted yet; until then `do_all` finds nothing to do.
+
+        is_started: Whether `start` was called; asked where a call of it would cost more than all the rest.
     """
 
     def __init__(self) -> None:
-        self.may_be_any = False
+        self.may_be_any = self.is_started = False
         self._todo: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
@@ -66,6 +68,7 @@ class Dropped:
                     # The program is at its end, or may have no more threads: what is dropped waits for the next call.
                     return
                 self._thread = thread
+                self.is_started = True
 
     def _run(self) -> None:
         while True:

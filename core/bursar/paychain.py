@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bursar.policy import Policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from bursar.account import Account
     from bursar.budget import Budget
@@ -45,17 +45,16 @@ class _LimitChanges:
 limit_changes: Final = _LimitChanges()
 
 
-@dataclass(eq=False)
 class PayChain:
     """
     The accounts that an agent pays from, from the agent outwards; never changed, what follows from them included.
 
     Attributes:
-        policies: The rules that hold for each account, by its key.
+        links: Each account with the rules that hold for it, and whose it is.
+
+        accounts: The accounts alone; the same tuple for as long as the chain lives.
 
         ends_s: When a window of the chain ends and the chain must be asked for again.
-
-        budgets: The budget that each account belongs to, by its key.
 
         innermost: The rules of the agent's own account, or no rules for a client that is metered and not limited.
 
@@ -68,26 +67,23 @@ class PayChain:
         changes: How many changes of limits there were before it; see `is_newest`.
     """
 
-    accounts: tuple[Account, ...]
-    policies: dict[str, Policy]
-    ends_s: float | None
-    budgets: Mapping[str, Budget]
-    innermost: Policy = field(init=False)
-    limits_money: bool = field(init=False)
-    is_limited: bool = field(init=False)
-    is_watched: bool = field(init=False)
-    changes: int = field(init=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, links: Sequence[Link], ends_s: float | None = None) -> None:
         self.changes = limit_changes.count
-        self.innermost = next(iter(self.policies.values()), _NO_RULES)
+        self.links = links
+        self.ends_s = ends_s
+        self.innermost = links[0][1] if links else _NO_RULES
         self.limits_money = self.is_limited = self.is_watched = False
-        for account in self.accounts:
-            limits = account.limits
-            self.limits_money = self.limits_money or limits.nanousd is not None
-            self.is_limited = self.is_limited or limits.nanousd is not None or limits.tokens is not None
-        for budget in self.budgets.values():
-            self.is_watched = self.is_watched or budget.watch is not None
+        accounts: list[Account] = []
+        for account, _, budget in links:
+            accounts.append(account)
+            nanousd, tokens, _, _ = account.limits
+            if nanousd is not None:
+                self.limits_money = self.is_limited = True
+            elif tokens is not None:
+                self.is_limited = True
+            if budget.watch is not None:
+                self.is_watched = True
+        self.accounts = tuple(accounts)
 
     @property
     def is_newest(self) -> bool:
@@ -98,8 +94,8 @@ class PayChain:
     def ladders(self) -> dict[str, tuple[str, ...]]:
         """The models that stand in for a model, of the innermost account that names any for it."""
         ladders: dict[str, tuple[str, ...]] = {}
-        for policy in reversed(self.policies.values()):
-            ladders.update(policy.ladder)
+        for link in reversed(self.links):
+            ladders.update(link.policy.ladder)
         return ladders
 
     @property
@@ -110,7 +106,15 @@ class PayChain:
     @property
     def fails_open(self) -> bool:
         """Whether calls go through unpaid while the store does not answer: only where every budget says so."""
-        return all(policy.fails_open for policy in self.policies.values())
+        return all(link.policy.fails_open for link in self.links)
+
+    def policy_of(self, key: str) -> Policy:
+        """Return the rules for the account *key*; those of the innermost where it is none of the chain's."""
+        return next((link.policy for link in self.links if link.account.key == key), self.innermost)
+
+    def budget_of(self, key: str) -> Budget:
+        """Return the budget that the account *key* belongs to."""
+        return next(link.budget for link in self.links if link.account.key == key)
 
 
 class Booking(NamedTuple):
@@ -122,8 +126,8 @@ class Booking(NamedTuple):
 
     def with_ladder(self, model: str, steps: tuple[str, ...]) -> Booking:
         """Return it with *steps* as the only models that stand in for *model*, whichever budget is short."""
-        policies = {
-            key: replace(policy, ladder={**policy.ladder, model: steps})
-            for key, policy in self.chain.policies.items()
-        }
-        return self._replace(chain=replace(self.chain, policies=policies))
+        links = [
+            link._replace(policy=replace(link.policy, ladder={**link.policy.ladder, model: steps}))
+            for link in self.chain.links
+        ]
+        return self._replace(chain=PayChain(links, self.chain.ends_s))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from copy import copy
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -16,25 +15,23 @@ from bursar.ids import new_id
 from bursar.ledger.report import Report
 from bursar.money import Money, parse_usd, to_usd
 from bursar.names import writable
-from bursar.paychain import PayChain, limits_lock
+from bursar.paychain import Link, PayChain, limits_lock
 from bursar.repeats import Repeats
 from bursar.scope import UNSEEN, agent_around, enter_run, leave_run, run_around
 from bursar.store import Where
-from bursar.stores.journal import journal_for
 from bursar.tuples import make
 from bursar.usage import Usage
 from bursar.watching import add_cost
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextvars import Token
     from decimal import Decimal
     from types import TracebackType
 
     from bursar.account import Account, AccountState
     from bursar.budget import Budget
-    from bursar.policy import Policy
     from bursar.store import Store
-    from bursar.stores.journal import Journal
 
 logger: Final = logging.getLogger("bursar")
 
@@ -59,9 +56,12 @@ class Run:
         budget: What it pays from; None only for a client that is metered and not limited.
 
         repeats: The requests that were sent in it.
-
-        journal: What could not be booked while its store did not answer; None before its first call.
     """
+
+    parent: Run | None = None
+    is_open_in_store = False
+    _store: Store | None = None
+    _token: Token[Run | None] | None = None
 
     def __init__(
         self, budget: Budget | None, workflow: str, *, id: str | None = None, title: str | None = None
@@ -75,18 +75,13 @@ class Run:
         self.id = (id if id.isascii() else writable(id)) if id else new_id()
         self.workflow = workflow if workflow.isascii() else writable(workflow)
         self.budget = budget
-        self.parent: Run | None = None
-        self.title = title if title is not None else f'run "{self.workflow}"'
-        self.is_open_in_store = False
-        self._store: Store | None = None
-        self.journal: Journal | None = None
+        self.title = f'run "{self.workflow}"' if title is None else title
         # By id alone, so that a long run does not keep all the runs inside it.
         self._inside: list[str] = []
         self._lock = threading.Lock()
         self._chains: dict[tuple[object, ...], PayChain] = {}
         self.repeats = Repeats()
         self._refusals: list[BudgetExceeded] = []
-        self._token: Token[Run | None] | None = None
 
     def __enter__(self) -> Run:
         if self._token is not None:
@@ -124,10 +119,12 @@ class Run:
             if self.is_open_in_store:
                 return
             self.parent = parent
-            self._keep_in(self._choose_store(parent, store))
+            self.store = self._store = chosen = self._choose_store(parent, store)
             around = None if parent is None else parent.id
-            record = make(RunRecord, (self.id, self.workflow, self.store.now(), around, None))
-            self._open_record(record)
+            try:
+                chosen.open_run(make(RunRecord, (self.id, self.workflow, chosen.now(), around, None)))
+            except StoreError as error:
+                self._go_on_unentered(error)
             self.is_open_in_store = True
         if parent is not None:
             for run in parent.lineage:
@@ -181,7 +178,7 @@ class Run:
         """
         with self._lock:
             if self._store is not store:
-                self._keep_in(self._choose_store(None, store))
+                self.store = self._store = self._choose_store(None, store)
 
     def chain(self, agent: str, payers: tuple[Run, ...] = ()) -> PayChain:
         """
@@ -192,20 +189,19 @@ class Run:
         """
         now_s = self.store.now()
         # Two budgets may each have a run of the same id, which is a framework's.
-        key = (agent, *((payer.id, id(payer.budget)) for payer in payers))
+        key = (agent, *[(payer.id, id(payer.budget)) for payer in payers]) if payers else (agent,)
         known = self._chains.get(key)
         if known is not None and known.is_newest and (known.ends_s is None or now_s < known.ends_s):
             return known
         with limits_lock:
-            chain = self._build_chain(agent, payers, now_s)
+            chain = PayChain(*self._links(agent, payers, now_s))
             try:
-                for account in chain.accounts:
-                    self.store.declare(account)
+                self.store.declare(chain.accounts)
             except StoreError:
                 if not chain.fails_open:
                     raise
                 # Not remembered, and over already, so that the next call declares the accounts.
-                return replace(chain, ends_s=now_s)
+                return PayChain(chain.links, now_s)
         if len(self._chains) >= _CHAINS_REMEMBERED:
             self._chains.clear()
         self._chains[key] = chain
@@ -332,10 +328,12 @@ class Run:
         """Return the account of this run as a whole: the last of its own budget's."""
         return None if self.budget is None else self.budget.own_account(self, self.store.now())
 
-    def _build_chain(self, agent: str, payers: tuple[Run, ...], now_s: float) -> PayChain:
-        accounts: dict[str, Account] = {}
-        policies: dict[str, Policy] = {}
-        budgets: dict[str, Budget] = {}
+    def _links(
+        self, agent: str, payers: tuple[Run, ...], now_s: float
+    ) -> tuple[Sequence[Link], float | None]:
+        if self.budget is not None and self.parent is None and not payers:
+            return self.budget.accounts(self, agent, now_s)
+        links: dict[str, Link] = {}
         ends: list[float] = []
         around = self.lineage
         own = [payer for payer in payers if all(payer.budget is not run.budget for run in around)]
@@ -344,27 +342,16 @@ class Run:
                 continue
             chain, ends_s = run.budget.accounts(run, agent, now_s)
             ends.extend(() if ends_s is None else (ends_s,))
-            for account, policy, budget in chain:
-                accounts.setdefault(account.key, account)
-                policies.setdefault(account.key, policy)
-                budgets.setdefault(account.key, budget)
-        return PayChain(tuple(accounts.values()), policies, min(ends, default=None), budgets)
+            for link in chain:
+                links.setdefault(link.account.key, link)
+        return tuple(links.values()), min(ends, default=None)
 
-    def _keep_in(self, store: Store) -> None:
-        self.store = self._store = store
-        self.journal = journal_for(store)
-
-    def _open_record(self, record: RunRecord) -> None:
-        try:
-            self.store.open_run(record)
-        except StoreError as error:
-            if self.budget is None or not self.budget.policy.fails_open:
-                raise
-            logger.warning(
-                '%s is not entered in the ledger, and goes on: on_store_failure is "open". %s',
-                self.title,
-                error,
-            )
+    def _go_on_unentered(self, error: StoreError) -> None:
+        if self.budget is None or not self.budget.policy.fails_open:
+            raise error
+        logger.warning(
+            '%s is not entered in the ledger, and goes on: on_store_failure is "open". %s', self.title, error
+        )
 
     def _choose_store(self, parent: Run | None, store: Store | None) -> Store:
         chosen = parent.store if parent is not None else store

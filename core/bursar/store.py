@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bursar.account import Account, AccountState, Limits
     from bursar.entry import Entry, RunRecord
     from bursar.reservation import Answer, Claim, Resolution
+    from bursar.stores.journal import Journal
     from bursar.totals import Totals
     from bursar.waiting import Waiters
 
@@ -60,18 +61,21 @@ class Store(Protocol):
         is_shared: Whether other processes may change the same accounts, so that a waiter must look again by itself.
 
         waiters: The callers of this process that wait for a hold to end.
+
+        journal: What could not be booked while the store did not answer.
     """
 
     url: str
     is_shared: bool
     waiters: Waiters
+    journal: Journal
 
     def now(self) -> float:
         """Return the store's own clock, in seconds since the epoch."""
         ...
 
-    def declare(self, account: Account) -> None:
-        """Open *account* or, where it is open, give it the limits and thresholds declared now."""
+    def declare(self, accounts: tuple[Account, ...]) -> None:
+        """Open the *accounts* of a chain or, those that are open, give the limits and thresholds declared now."""
         ...
 
     def forget(self, keys: Sequence[str]) -> None:

@@ -148,12 +148,11 @@ def _can_count(model: str) -> bool:
 
 
 def _bound_at(plan: Plan, model: str) -> Bound:
-    policy = next(iter(plan.chain.policies.values()))
     return bound(
         plan.ask_of(model),
         provider=plan.provider,
         model=model,
-        min_output_tokens=policy.min_output_tokens,
+        min_output_tokens=plan.chain.innermost.min_output_tokens,
         is_limited=False,
     )
 
@@ -168,8 +167,8 @@ def shortage(run: Run, agent: str = "") -> Short | None:
         agent: Whose own account to look at too; none by default.
     """
     chain = run.chain(agent)
-    for account in chain.accounts:
-        if callable(chain.policies[account.key].on_exceed):
+    for account, policy, _ in chain.links:
+        if callable(policy.on_exceed):
             # Somebody is asked before a call is refused, and may raise the limit.
             continue
         state = run.store.state(account.key)

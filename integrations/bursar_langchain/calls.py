@@ -9,7 +9,7 @@ or when nothing refers to its run any more.
 from __future__ import annotations
 
 import asyncio
-import inspect
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +21,7 @@ from bursar.meter.failures import answer_in, failure_of
 from bursar.scope import current_meter
 from bursar.tokens import count_tokens
 from bursar.wire import Receipt
-from bursar_langchain.usage import is_from_cache, receipt_of, text_of
+from bursar_langchain.usage import first_of, is_from_cache, receipt_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +43,10 @@ _STREAMS: Final = "astream"
 """What of LangChain's awaits the answer of a model, and what hands it on piece by piece."""
 _KEPT: Final = "callback_manager"
 """What `agenerate` of a chat model keeps as long as it awaits."""
-_FRAMES_MOST: Final = 8
+_METHODS: Final = frozenset({_AWAITS, _STREAMS})
+_FRAMES_OF_OURS: Final = 4
+_FRAMES_MOST: Final = 4
+"""How far those are: behind the frames from `_method_of_langchain` to the hook, and LangChain's way to that."""
 _HANDLERS_MODULE: Final = "langchain_core.callbacks.manager"
 
 
@@ -62,13 +65,27 @@ class ModelCall:
 
         key: What it is followed under.
 
+        alive: The run that LangChain made for it, as long as LangChain holds that.
+
         place: The run that it is made in.
 
         prompts: The calls that one `generate()` makes together, if it makes several.
 
     Args:
+        holder: See `Meter`.
+
         at_end: What to do once it has ended.
     """
+
+    is_taken = False
+    is_stream = False
+    key: int | None = None
+    alive: weakref.ref[UUID] | None = None
+    place: Node | None = None
+    _has_output = False
+    _next_extend_s = 0.0
+    _task: asyncio.Task[Any] | None = None
+    _awaited: weakref.ref[Any] | None = None
 
     def __init__(
         self,
@@ -77,6 +94,7 @@ class ModelCall:
         *,
         handlers: Sequence[BudgetCallbackHandler] = (),
         prompts: Prompts | None = None,
+        holder: str | None = None,
         at_end: Callable[[], None] | None = None,
     ) -> None:
         # What surrounds the first of several prompts surrounds them all.
@@ -84,23 +102,15 @@ class ModelCall:
         around = prompts.calls[0]._around if prompts is not None and is_sibling else current_meter.get()
         outer = None if around is None or is_sibling else around.inner()
         self.meter: Meter | Observer
-        self.meter = Meter(plan) if outer is None else Observer(outer)
+        self.meter = Meter(plan, holder) if outer is None else Observer(outer)
         self.plan = plan
         self.endpoint = endpoint
         self.handlers = handlers
-        self.is_taken = False
-        self.key: int | None = None
-        self.place: Node | None = None
         self.prompts = prompts
         if prompts is not None:
             prompts.add(self)
         self._at_end = at_end
         self._around = around
-        self._has_output = False
-        self.is_stream = False
-        self._next_extend_s = 0.0
-        self._task: asyncio.Task[Any] | None = None
-        self._awaited: weakref.ref[Any] | None = None
 
     def covers(self, request: Request) -> bool:
         """Whether what is held is enough for *request*, which is what will be sent."""
@@ -129,30 +139,33 @@ class ModelCall:
             return
         task.add_done_callback(self._task_done)
         asked_by = _method_of_langchain()
-        self.is_stream = asked_by is not None and asked_by.f_code.co_name == _STREAMS
-        kept = None if asked_by is None or self.is_stream else asked_by.f_locals.get(_KEPT)
-        if isinstance(kept, AsyncCallbackManager):
+        if asked_by is None:
+            return
+        if asked_by.f_code.co_name == _STREAMS:
+            self.is_stream = True
+        elif isinstance(kept := asked_by.f_locals.get(_KEPT), AsyncCallbackManager):
             self._awaited = weakref.ref(kept, self._not_awaited)
 
     def see_output(self) -> None:
         """A piece of the answer is there: calls made between pieces are the reader's own."""
         if not self._has_output:
             self._has_output = True
-            self._step_aside()
+            if current_meter.get() is self.meter:
+                current_meter.set(self._around)
         now_s = self.meter.now_s()
         if now_s > self._next_extend_s:
             if self._next_extend_s:
                 self.meter.extend(_LEASE_S)
             self._next_extend_s = now_s + _EXTEND_EVERY_S
 
-    def settle(self, result: LLMResult, run_id: str) -> None:
+    def settle(self, result: LLMResult, run_id: UUID) -> None:
         """Book the answer."""
-        if is_from_cache(result, run_id):
+        generation = first_of(result)
+        if is_from_cache(generation, run_id):
             self.release()
             return
-        receipt = receipt_of(result, self.endpoint)
-        text = "" if receipt.usage is not None else text_of(result)
-        if text and receipt.stated_nanousd is None:
+        receipt = receipt_of(result, generation, self.endpoint)
+        if receipt.usage is None and receipt.stated_nanousd is None and (text := text_of(result)):
             self.meter.estimate(receipt, self._tokens_in(text))
         else:
             self.meter.settle(receipt)
@@ -165,7 +178,7 @@ class ModelCall:
             self._release()
         elif self._has_output or text:
             reason = "closed" if isinstance(error, GeneratorExit) else type(error).__name__
-            receipt = receipt_of(result, self.endpoint) if result is not None else Receipt()
+            receipt = Receipt() if result is None else receipt_of(result, first_of(result), self.endpoint)
             self.meter.abort(receipt, self._tokens_in(text), reason=reason)
         elif (answer := answer_in(error)) is not None:
             self.meter.settle(self.endpoint.read_response(answer))
@@ -201,11 +214,11 @@ class ModelCall:
             self.meter.release()
 
     def _ended(self) -> None:
-        self._step_aside()
+        if current_meter.get() is self.meter:
+            current_meter.set(self._around)
         if self._task is not None:
             self._task.remove_done_callback(self._task_done)
-            self._task = None
-        self._awaited = None
+            self._task = self._awaited = None
         CALLS.forget(self)
         at_end, self._at_end = self._at_end, None
         if at_end is not None:
@@ -215,10 +228,6 @@ class ModelCall:
         """Count output, high where no tokenizer is at hand."""
         counted = count_tokens(self.plan.ask.model, text)
         return len(text.encode()) if counted is None else counted
-
-    def _step_aside(self) -> None:
-        if current_meter.get() is self.meter:
-            current_meter.set(self._around)
 
     def _not_awaited(self, _: object) -> None:
         # Here is the middle of whatever raised.  Whoever knows more about it comes first: the run around the call, and
@@ -271,20 +280,19 @@ class Calls:
     """The calls in flight, by the run that LangChain made for each; safe to use from any thread."""
 
     def __init__(self) -> None:
-        self._calls: dict[int, tuple[ModelCall, weakref.ref[UUID]]] = {}
+        self._calls: dict[int, ModelCall] = {}
 
     def add(self, run_id: UUID, call: ModelCall) -> None:
         """Follow *call* under the id of its run, and end it when nobody refers to the run any more."""
-        dropped.start()
-        key = run_id.int
-        dies = weakref.ref(run_id, lambda _: dropped.later(lambda: self._forgotten(key)))
-        call.key = key
-        self._calls[key] = call, dies
+        if not dropped.is_started:
+            dropped.start()
+        key = call.key = run_id.int
+        call.alive = weakref.ref(run_id, lambda _: dropped.later(lambda: self._forgotten(key)))
+        self._calls[key] = call
 
     def find(self, run_id: UUID) -> ModelCall | None:
         """Return the call that is followed under *run_id*."""
-        found = self._calls.get(run_id.int)
-        return None if found is None else found[0]
+        return self._calls.get(run_id.int)
 
     def forget(self, call: ModelCall) -> None:
         """Follow *call* no more."""
@@ -296,7 +304,7 @@ class Calls:
         is_stopped = is_of_a_handler(error)
         if isinstance(error, Exception) and not is_stopped:
             return
-        inside = [call for call, _ in list(self._calls.values()) if call.place is node]
+        inside = [call for call in list(self._calls.values()) if call.place is node]
         for call in inside:
             if is_stopped:
                 call.release()
@@ -310,9 +318,9 @@ class Calls:
         return len(self._calls)
 
     def _forgotten(self, key: int) -> None:
-        found = self._calls.get(key)
-        if found is not None:
-            found[0].leave("dropped")
+        call = self._calls.get(key)
+        if call is not None:
+            call.leave("dropped")
 
 
 CALLS: Final = Calls()
@@ -320,14 +328,12 @@ CALLS: Final = Calls()
 
 def _method_of_langchain() -> FrameType | None:
     """Return the frame of the method of LangChain's that tells of the call now."""
-    frame = inspect.currentframe()
+    frame: FrameType | None = sys._getframe(_FRAMES_OF_OURS)  # pyright: ignore[reportPrivateUsage]
     for _ in range(_FRAMES_MOST):
-        if frame is None or frame.f_code.co_name in {_AWAITS, _STREAMS}:
-            break
+        if frame is None or frame.f_code.co_name in _METHODS:
+            return frame
         frame = frame.f_back
-    else:
-        return None
-    return frame
+    return None
 
 
 def is_of_a_handler(error: BaseException) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
@@ -18,16 +17,16 @@ class Claims:
     """The handlers of calls that have not been metered yet; safe to use from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Each step below is one step of C, and what is claimed for a run is claimed in one thread.
         self._claims: OrderedDict[int, list[BudgetCallbackHandler]] = OrderedDict()
 
     def add(self, run_id: UUID, handler: BudgetCallbackHandler) -> None:
         """Note that *handler* pays for a call."""
-        with self._lock:
-            self._claims.setdefault(run_id.int, []).append(handler)
-            if len(self._claims) > _CLAIMS_MOST:
-                # Of a call that another handler stopped.
-                self._claims.popitem(last=False)
+        claims = self._claims
+        claims.setdefault(run_id.int, []).append(handler)
+        if len(claims) > _CLAIMS_MOST:
+            # Of a call that another handler stopped.
+            claims.popitem(last=False)
 
     def take(self, run_id: UUID) -> list[BudgetCallbackHandler]:
         """Return who pays for a call, once."""

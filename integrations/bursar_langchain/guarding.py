@@ -107,7 +107,7 @@ class PlacedPayer(Payer):
         place = place_of(None)
         if place is None:
             return super().booking(named, run=run)
-        runs = runs_of(place, (), root_id=place.root.id, workflow=place.root.name or "langchain")
+        runs = runs_of(place, (), root_id=place.root.run_id, workflow=place.root.name or "langchain")
         first = run or (runs[0] if runs else None)
         booking = super().booking(named or agent_of(place, place.metadata), run=first)
         besides = tuple(other for other in runs if other is not booking.run)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from langchain_core.callbacks import BaseCallbackHandler
-
 from bursar.budget import Budget
 from bursar.payer.roots import Roots
+from bursar.scope import run_around
 from bursar_langchain.claims import CLAIMS
 from bursar_langchain.identity import is_users_name
+from bursar_langchain.inline import InlineHandler
 from bursar_langchain.tree import TREE
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Standing(Protocol):
         ...
 
 
-class BudgetCallbackHandler(BaseCallbackHandler):
+class BudgetCallbackHandler(InlineHandler):
     """
     Pays for every model call below whatever it is given to, before the call is sent.
 
@@ -53,13 +53,10 @@ class BudgetCallbackHandler(BaseCallbackHandler):
         ValueError: The budget makes no sense.
     """
 
-    raise_error = True
-    run_inline = True
-
     def __init__(self, budget: Budget | Money | None = None) -> None:
         super().__init__()
         self.budget = budget if isinstance(budget, Budget) or budget is None else Budget(budget)
-        self.roots: Roots | Standing = Roots(self.budget)
+        self.roots: Roots | Standing = Roots(self.budget, made_in=run_around())
 
     def on_chain_start(
         self,

@@ -8,11 +8,13 @@ whatever encloses the graph; where nothing does, the call is unattributed, becau
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from bursar.entry import Agent
 from bursar.run import UNATTRIBUTED
-from bursar.scope import agent_around
+from bursar.scope import agent_around, agents_in, current_agent
+from bursar.tuples import make
 from bursar.wire.fields import array_at
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ NAMED_BY_USER: Final = "budget_agent"
 _NAMED_BY_LANGCHAIN: Final = "lc_agent_name"
 _NODE: Final = "langgraph_node"
 _PLACE: Final = "langgraph_checkpoint_ns"
+
+_NOBODY: Final = Agent(UNATTRIBUTED, UNATTRIBUTED, FRAMEWORK)
+_NO_METADATA: Final[Mapping[str, Any]] = MappingProxyType({})
 
 _UNNAMED_GRAPHS: Final = frozenset({"LangGraph", "CompiledGraph", "CompiledStateGraph", "Pregel"})
 _NODES_OF_AGENTS: Final = frozenset(
@@ -44,16 +49,15 @@ def agent_of(parent: Node | None, metadata: Mapping[str, Any] | None) -> Agent:
 
         metadata: Of the call's start event.
     """
-    names = _names_of(parent, metadata or {})
-    around = agent_around()
+    about = metadata or _NO_METADATA
+    names = [] if parent is None and _PLACE not in about else _names_of(parent, about)
+    around = agent_around() if agents_in else current_agent.get()
     if around is not None and (not names or names[-1] != around):
         names.append(around)
-    told = (metadata or {}).get(NAMED_BY_USER)
+    told = about.get(NAMED_BY_USER)
     if isinstance(told, str) and told and (not names or names[-1] != told):
         names.append(told)
-    if not names:
-        return Agent(name=UNATTRIBUTED, path=UNATTRIBUTED, framework=FRAMEWORK)
-    return Agent(name=names[-1], path="/".join(names), framework=FRAMEWORK)
+    return make(Agent, (names[-1], "/".join(names), FRAMEWORK)) if names else _NOBODY
 
 
 def _names_of(parent: Node | None, metadata: Mapping[str, Any]) -> list[str]:

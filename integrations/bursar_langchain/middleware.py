@@ -133,7 +133,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any]):
             agent,
             place,
             [self._handler],
-            root_id=id(self) if root is None else root.id,
+            root_id=str(id(self)) if root is None else root.run_id,
             workflow=(root.name if root is not None else "") or "langchain",
         )
         if booking is None:

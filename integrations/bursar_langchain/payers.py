@@ -8,7 +8,8 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from bursar.payer import Booking
 from bursar.payer.roots import Roots, pays_from
-from bursar_langchain.tree import TREE, Node, id_text
+from bursar.tuples import make
+from bursar_langchain.tree import TREE, Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,8 +32,7 @@ def place_of(parent_id: UUID | None) -> Node | None:
     if parent_id is not None:
         return TREE.find(parent_id)
     config = var_child_runnable_config.get()
-    manager = None if config is None else config.get("callbacks")
-    return TREE.find(getattr(manager, "parent_run_id", None))
+    return None if config is None else TREE.find(getattr(config.get("callbacks"), "parent_run_id", None))
 
 
 def booking_of(
@@ -40,7 +40,7 @@ def booking_of(
     parent: Node | None,
     handlers: Iterable[BudgetCallbackHandler],
     *,
-    root_id: int,
+    root_id: str,
     workflow: str,
 ) -> Booking | None:
     """
@@ -55,11 +55,12 @@ def booking_of(
     runs = runs_of(parent, handlers, root_id=root_id, workflow=workflow)
     if not runs:
         return None
-    return Booking(runs[0], agent, runs[0].chain(agent.name, tuple(runs[1:])))
+    first = runs[0]
+    return make(Booking, (first, agent, first.chain(agent.name, tuple(runs[1:]))))
 
 
 def runs_of(
-    parent: Node | None, handlers: Iterable[BudgetCallbackHandler], *, root_id: int, workflow: str
+    parent: Node | None, handlers: Iterable[BudgetCallbackHandler], *, root_id: str, workflow: str
 ) -> list[Run]:
     """
     Return the runs that a call is paid from: first the one to book it to, then others that are not around that.
@@ -72,11 +73,11 @@ def runs_of(
     paying = list(handlers)
     for node in () if parent is None else parent.lineage:
         paying += [handler for handler in node.handlers if handler not in paying]
-    runs: list[Run] = []
-    root = id_text(root_id)
-    for roots in (AROUND, *(handler.roots for handler in paying)):
-        run = roots.open(root, workflow)
-        if run is not None and all(run is not other for other in runs):
+    around = AROUND.open(root_id, workflow)
+    runs = [] if around is None else [around]
+    for handler in paying:
+        run = handler.roots.open(root_id, workflow)
+        if run is not None and run not in runs:
             runs.append(run)
     if len(runs) < 2:
         return runs
@@ -85,8 +86,8 @@ def runs_of(
     return [first, *(run for run in besides if run.budget is not None and not pays_from(first, run.budget))]
 
 
-def close_root(root_id: int, handlers: Iterable[BudgetCallbackHandler]) -> None:
+def close_root(root_id: str, handlers: Iterable[BudgetCallbackHandler]) -> None:
     """End the runs that were opened for a root run of LangChain's."""
-    root = id_text(root_id)
-    for roots in (AROUND, *(handler.roots for handler in handlers)):
-        roots.close(root)
+    AROUND.close(root_id)
+    for handler in handlers:
+        handler.roots.close(root_id)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from bursar.attributes import attributes
 from bursar.prices import provider_of_url
 from bursar.tuples import make
 from bursar.wire import OPENAI_COMPLETIONS, chat_format
-from bursar.wire.fields import array_at, is_mapping, object_at, text_at
+from bursar.wire.fields import is_array, is_mapping, text_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,7 +32,6 @@ _PROVIDERS: Final = {
 }
 """What LangChain calls a provider (`ls_provider`), in the words of the price data; others are called the same."""
 
-_OF_MESSAGES: Final = frozenset({"tool_calls", "tool_call_id"})
 _URLS: Final = (
     "openai_api_base",
     "base_url",
@@ -44,6 +42,7 @@ _URLS: Final = (
 )
 _URLS_SET: Final = frozenset(_URLS)
 _NOT_SENT: Final = frozenset({"_type", "model_name", "model_kwargs", "streaming"})
+_MODELS: Final = ("model", "model_name", "model_id")
 _LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
 
 
@@ -73,7 +72,7 @@ def chat_request(
     """
     model, provider = _model_of(params, metadata, serialized), _provider_of(params, metadata, serialized)
     body = _body(params, metadata, model)
-    body["messages"] = list(map(_message, messages))
+    body["messages"] = [*map(_message, messages)]
     return make(Request, (chat_format(provider, model), body, provider))
 
 
@@ -130,20 +129,19 @@ def _strict(node: Any) -> Any:
 
 def class_of(serialized: Mapping[str, Any] | None) -> str:
     """Return the name of the class that an event is about, or an empty one."""
-    path = array_at(serialized or {}, "id")
-    return str(path[-1]) if path else ""
+    path = serialized.get("id") if serialized else None
+    return str(path[-1]) if path and is_array(path) else ""
 
 
 def _model_of(
     params: Mapping[str, Any], metadata: Mapping[str, Any], serialized: Mapping[str, Any] | None
 ) -> str:
     """Return the model's name; a model without any, as those of tests are, is called what its class is."""
-    for name in (
-        metadata.get("ls_model_name"),
-        params.get("model"),
-        params.get("model_name"),
-        params.get("model_id"),
-    ):
+    name = metadata.get("ls_model_name")
+    if isinstance(name, str) and name:
+        return name
+    for key in _MODELS:
+        name = params.get(key)
         if isinstance(name, str) and name:
             return name
     return class_of(serialized)
@@ -153,11 +151,12 @@ def _provider_of(
     params: Mapping[str, Any], metadata: Mapping[str, Any], serialized: Mapping[str, Any] | None
 ) -> str:
     """Return who bills: whoever the model's own address belongs to, else what LangChain calls the provider."""
-    arguments = object_at(serialized or {}, "kwargs")
-    for key in () if _URLS_SET.isdisjoint(arguments) else _URLS:
-        url = text_at(arguments, key)
-        if url is not None and (found := provider_of_url(url)) is not None:
-            return found
+    arguments: Any = serialized.get("kwargs") if serialized else None
+    if arguments and is_mapping(arguments):
+        for key in () if _URLS_SET.isdisjoint(arguments) else _URLS:
+            url = text_at(arguments, key)
+            if url is not None and (found := provider_of_url(url)) is not None:
+                return found
     name = metadata.get("ls_provider") or params.get("_type") or ""
     return _PROVIDERS.get(name, name if isinstance(name, str) else "")
 
@@ -167,12 +166,12 @@ def _message(message: BaseMessage) -> dict[str, Any]:
     body: dict[str, Any] = {"role": message.type, "content": content}
     if not isinstance(content, str):
         body["content"] = [_block(block) for block in content]
-    about = attributes(message, _OF_MESSAGES)
-    if about:
-        if calls := about.get("tool_calls"):
-            body["tool_calls"] = calls
-        if (made_by := about.get("tool_call_id")) is not None:
-            body["tool_call_id"] = made_by
+    # What pydantic keeps the fields in: to ask for one that a message has not takes long.
+    fields = vars(message)
+    if calls := fields.get("tool_calls"):
+        body["tool_calls"] = calls
+    if (made_by := fields.get("tool_call_id")) is not None:
+        body["tool_call_id"] = made_by
     if message.name:
         body["name"] = message.name
     return body

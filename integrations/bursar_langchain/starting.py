@@ -12,6 +12,7 @@ from bursar_langchain.claims import CLAIMS
 from bursar_langchain.identity import agent_of
 from bursar_langchain.payers import booking_of, close_root, place_of
 from bursar_langchain.request import chat_request, class_of, text_request
+from bursar_langchain.steps import reader_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,41 +36,39 @@ def hold_chat(serialized: Mapping[str, Any], messages: list[list[BaseMessage]], 
     Raises:
         BudgetExceeded, UnknownPrice, StoreError: The call must not be sent.
     """
-    _hold(_begin(chat_request, messages[0], serialized, is_async=False, **event), event["run_id"])
+    _hold(_begin(chat_request, messages[0], serialized, event, is_async=False), event["run_id"])
 
 
 async def ahold_chat(serialized: Mapping[str, Any], messages: list[list[BaseMessage]], **event: Any) -> None:
     """Do as `hold_chat` does, in a task, which alone waits."""
-    await _ahold(_begin(chat_request, messages[0], serialized, is_async=True, **event), event["run_id"])
+    await _ahold(_begin(chat_request, messages[0], serialized, event, is_async=True), event["run_id"])
 
 
 def hold_text(serialized: Mapping[str, Any], prompts: list[str], **event: Any) -> None:
     """Do as `hold_chat` does, for a model that completes texts."""
-    _hold(_begin(text_request, prompts[0], serialized, is_async=False, **event), event["run_id"])
+    _hold(_begin(text_request, prompts[0], serialized, event, is_async=False), event["run_id"])
 
 
 async def ahold_text(serialized: Mapping[str, Any], prompts: list[str], **event: Any) -> None:
     """Do as `hold_text` does, in a task, which alone waits."""
-    await _ahold(_begin(text_request, prompts[0], serialized, is_async=True, **event), event["run_id"])
+    await _ahold(_begin(text_request, prompts[0], serialized, event, is_async=True), event["run_id"])
 
 
 def _begin(
     read: Callable[..., Request],
     prompt: object,
     serialized: Mapping[str, Any],
+    event: Mapping[str, Any],
     *,
     is_async: bool,
-    run_id: UUID,
-    parent_run_id: UUID | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    invocation_params: Mapping[str, Any] | None = None,
-    batch_size: int = 1,
-    **more: Any,
 ) -> ModelCall | None:
     """Return the call to hold for; None where nobody pays for it, or it is paid already."""
+    run_id: UUID = event["run_id"]
+    parent_run_id: UUID | None = event.get("parent_run_id")
     handlers = CLAIMS.take(run_id)
     parent = place_of(parent_run_id)
-    about, params = metadata or {}, invocation_params or {}
+    about: Mapping[str, Any] = event.get("metadata") or {}
+    params: Mapping[str, Any] = event.get("invocation_params") or {}
     offered = OFFERED.get()
     if offered is not None and not offered.is_taken:
         offered.is_taken = True
@@ -81,8 +80,8 @@ def _begin(
         # What is sent is more than the middleware could see: pay for that, as it is.
         offered.release()
         handlers += offered.handlers
-    root_id = parent.root.id if parent is not None else (parent_run_id or run_id).int
-    named = parent.root.name if parent is not None else more.get("name")
+    root_id = str(parent_run_id or run_id) if parent is None else parent.root.run_id
+    named = event.get("name") if parent is None else parent.root.name
     workflow = named or class_of(serialized) or "langchain"
     booking = booking_of(agent_of(parent, about), parent, handlers, root_id=root_id, workflow=workflow)
     if booking is None:
@@ -99,8 +98,9 @@ def _begin(
     )
     is_root = parent is None and parent_run_id is None
     at_end = partial(close_root, root_id, handlers) if is_root else None
-    prompts = _prompts_of(params) if batch_size > 1 else None
-    call = ModelCall(plan, request.endpoint, handlers=handlers, prompts=prompts, at_end=at_end)
+    prompts = _prompts_of(params) if event.get("batch_size", 1) > 1 else None
+    holder = reader_of(parent) if is_async and parent is not None else None
+    call = ModelCall(plan, request.endpoint, handlers=handlers, prompts=prompts, holder=holder, at_end=at_end)
     call.place = parent
     return call
 

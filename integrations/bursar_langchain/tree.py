@@ -12,12 +12,13 @@ import weakref
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from bursar.dropped import dropped
+from bursar_langchain.steps import lasting_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from uuid import UUID
 
     from bursar_langchain.handler import BudgetCallbackHandler
 
@@ -44,6 +45,8 @@ class Node:
         inside: Of a root: the ids of all that is followed below it, and its own.
 
         alive: Of a root: the id that LangChain gave it, as long as LangChain holds it.
+
+        begun_by: The task that began it; see `lasting_task`.
     """
 
     id: int
@@ -56,6 +59,8 @@ class Node:
     handlers: list[BudgetCallbackHandler] = field(default_factory=list["BudgetCallbackHandler"])
     inside: set[int] = field(default_factory=set[int])
     alive: weakref.ref[UUID] | None = None
+    begun_by: str | None = None
+    _text: str = ""
 
     def __post_init__(self) -> None:
         self.root = self if self.parent is None else self.parent.root
@@ -71,7 +76,9 @@ class Node:
     @property
     def run_id(self) -> str:
         """Its id as LangChain writes it."""
-        return id_text(self.id)
+        # Every call in a root asks for it.
+        self._text = self._text or str(UUID(int=self.id))
+        return self._text
 
 
 class Tree:
@@ -99,13 +106,15 @@ class Tree:
                 return known
             parent = None if parent_id is None else self._nodes.get(parent_id.int)
             node = self._nodes[key] = Node(key, name, is_named, parent, metadata)
+            node.begun_by = lasting_task()
             node.root.inside.add(key)
             if parent is not None:
                 return node
             node.alive = weakref.ref(run_id, lambda _: dropped.later(lambda: self._ended(key)))
             self._roots[key] = node
             oldest = next(iter(self._roots)) if len(self._roots) > _ROOTS_MOST else None
-        dropped.start()
+        if not dropped.is_started:
+            dropped.start()
         if oldest is not None:
             self._ended(oldest)
         return node
@@ -138,9 +147,3 @@ class Tree:
 
 
 TREE: Final = Tree()
-
-
-def id_text(key: int) -> str:
-    """Return the id of a run as LangChain writes it."""
-    digits = f"{key:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bursar.usage import Usage
 from bursar.wire import ANTHROPIC_MESSAGES, Receipt
-from bursar.wire.fields import is_array, is_mapping, number_at
+from bursar.wire.fields import count_at, is_array, is_mapping, number_at
 from bursar.wire.receipt import told_receipt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from uuid import UUID
 
     from langchain_core.outputs import LLMResult
 
@@ -20,45 +21,64 @@ _TIERS: Final = ("priority", "flex")
 _MODELS: Final = ("model_name", "model", "model_id")
 _ENDS: Final = ("finish_reason", "stop_reason", "done_reason", "stopReason", "status")
 _OWN_ID: Final = "lc_run--"
+_RUN_ID: Final = slice(len(_OWN_ID), len(_OWN_ID) + 36)
 
 
-def receipt_of(result: LLMResult, endpoint: Endpoint) -> Receipt:
+def first_of(result: LLMResult) -> Any:
+    """Return the first generation of *result*, or None."""
+    for generations in result.generations:
+        if generations:
+            return generations[0]
+    return None
+
+
+def receipt_of(result: LLMResult, generation: Any, endpoint: Endpoint) -> Receipt:
     """
     Return what *result* says about the cost of its call.
 
     Args:
+        generation: Its first one, which has a message unless the model completes texts.
+
         endpoint: The format in which the call was weighed, which is also that of the usage its provider states.
     """
-    message = _message_of(result)
-    about: Mapping[str, Any] = getattr(message, "response_metadata", None) or _generation_info(result)
+    message = getattr(generation, "message", None)
+    about: Mapping[str, Any] = (
+        getattr(message, "response_metadata", None) or getattr(generation, "generation_info", None) or {}
+    )
     output: Mapping[str, Any] = result.llm_output or {}
-    model = _text(about, _MODELS) or _text(output, _MODELS)
-    stated: Any = about.get("token_usage") or about.get("usage")
-    stated = stated or output.get("token_usage") or output.get("usage")
-    finished = _text(about, _ENDS) is not None
-    tier = about.get("service_tier") or output.get("service_tier")
-    if is_mapping(stated) and stated:
-        raw = endpoint.read_response(_raw(endpoint, stated, model, tier))
-        if raw.usage is not None:
-            return raw._replace(finished=True)
-    told = getattr(message, "usage_metadata", None)
+    model = tier = None
+    finished = False
+    if about or output:
+        model = _text(about, _MODELS) or _text(output, _MODELS)
+        stated: Any = about.get("token_usage") or about.get("usage")
+        stated = stated or output.get("token_usage") or output.get("usage")
+        finished = _text(about, _ENDS) is not None
+        tier = about.get("service_tier") or output.get("service_tier")
+        if stated and is_mapping(stated):
+            raw = endpoint.read_response(_raw(endpoint, stated, model, tier))
+            if raw.usage is not None:
+                return raw._replace(finished=True)
+    told: Mapping[str, Any] | None = getattr(message, "usage_metadata", None)
     if not told:
         return Receipt(model=model, finished=finished)
-    if not told.get("input_token_details") and not told.get("output_token_details") and tier is None:
-        into, out = _count(told, "input_tokens", None), _count(told, "output_tokens", None)
-        return told_receipt(into, out, model=model)
+    if tier is None and not told.get("input_token_details") and not told.get("output_token_details"):
+        into, out = count_at(told, "input_tokens"), count_at(told, "output_tokens")
+        return told_receipt(into or 0, out or 0, model=model)
     usage, told_tier = _usage_of(told)
     return Receipt(usage=usage, model=model, finished=True).with_tier(told_tier or tier)
 
 
-def is_from_cache(result: LLMResult, run_id: str) -> bool:
+def is_from_cache(generation: Any, run_id: UUID) -> bool:
     """
     Whether LangChain's own cache answered, so that nothing was sent.
 
     It says so by a cost of zero beside the usage; an answer without usage still carries the id of the run that had it
     from the provider.
+
+    Args:
+        generation: The answer.
     """
-    message = _message_of(result)
+    message = getattr(generation, "message", None)
     if message is None:
         # The cache of text models marks nothing, and leaves out what only the provider can have said.
         return False
@@ -66,7 +86,13 @@ def is_from_cache(result: LLMResult, run_id: str) -> bool:
     if usage.get("total_cost") == 0:
         return True
     made_by = getattr(message, "id", None)
-    return isinstance(made_by, str) and made_by.startswith(_OWN_ID) and run_id not in made_by
+    if not isinstance(made_by, str) or not made_by.startswith(_OWN_ID):
+        return False
+    try:
+        # Quicker than to write this run's id out.
+        return int(made_by[_RUN_ID].replace("-", ""), 16) != run_id.int
+    except ValueError:
+        return True
 
 
 def text_of(result: LLMResult | None) -> str:
@@ -96,20 +122,6 @@ def _add_texts(node: Any, parts: list[str]) -> None:
     elif is_array(node):
         for item in node:
             _add_texts(item, parts)
-
-
-def _message_of(result: LLMResult) -> Any:
-    for generations in result.generations:
-        for generation in generations:
-            return getattr(generation, "message", None)
-    return None
-
-
-def _generation_info(result: LLMResult) -> Mapping[str, Any]:
-    for generations in result.generations:
-        for generation in generations:
-            return generation.generation_info or {}
-    return {}
 
 
 def _raw(endpoint: Endpoint, usage: Mapping[str, Any], model: str | None, tier: object) -> dict[str, Any]:

@@ -8,14 +8,14 @@ by all that pay for it together, as the last thing before it is sent.
 
 from __future__ import annotations
 
-import inspect
+import sys
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tracers.context import register_configure_hook
 
 from bursar_langchain.calls import CALLS
 from bursar_langchain.identity import is_users_name
+from bursar_langchain.inline import InlineHandler
 from bursar_langchain.payers import close_root
 from bursar_langchain.starting import ahold_chat, ahold_text, hold_chat, hold_text
 from bursar_langchain.tree import TREE
@@ -24,27 +24,15 @@ if TYPE_CHECKING:
     from contextvars import ContextVar
     from uuid import UUID
 
+    from langchain_core.callbacks import BaseCallbackHandler
     from langchain_core.outputs import LLMResult
 
 _ASYNC_CALLER: Final = "_ahandle_event_for_handler"
 """What of LangChain's calls handlers for async code, and awaits those that are async."""
 
 
-class RunWatch(BaseCallbackHandler):
-    """Keeps the tree of all runs but those of models."""
-
-    raise_error = True
-    run_inline = True
-
-    @property
-    def ignore_chat_model(self) -> bool:
-        """Whether to be told nothing of chat models, for which LangChain would write every prompt out as one text."""
-        return True
-
-    @property
-    def ignore_llm(self) -> bool:
-        """Whether to be told nothing of other models."""
-        return True
+class RunWatch(InlineHandler, ignores={"llm", "chat_model"}):
+    """Keeps the tree of all runs but those of models, for which LangChain would write every prompt out as one text."""
 
     def on_chain_start(
         self,
@@ -120,16 +108,8 @@ class RunWatch(BaseCallbackHandler):
         _end(run_id, error)
 
 
-class CallWatch(BaseCallbackHandler):
+class CallWatch(InlineHandler, ignores={"chain"}):
     """Meters every call of a model that somebody pays for."""
-
-    raise_error = True
-    run_inline = True
-
-    @property
-    def ignore_chain(self) -> bool:
-        """Whether to be told nothing of chains, which `RunWatch` follows."""
-        return True
 
     @property
     def on_chat_model_start(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -142,12 +122,14 @@ class CallWatch(BaseCallbackHandler):
         Raises:
             BudgetExceeded, UnknownPrice, StoreError: The call must not be sent.
         """
-        return ahold_chat if _is_awaited() else hold_chat
+        caller = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+        return ahold_chat if caller.f_code.co_name == _ASYNC_CALLER else hold_chat
 
     @property
     def on_llm_start(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Do as `on_chat_model_start` does, for models that complete texts."""
-        return ahold_text if _is_awaited() else hold_text
+        caller = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+        return ahold_text if caller.f_code.co_name == _ASYNC_CALLER else hold_text
 
     def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> Any:
         """See a piece of an answer."""
@@ -165,19 +147,12 @@ class CallWatch(BaseCallbackHandler):
         """Book an answer."""
         del kwargs
         if (call := CALLS.find(run_id)) is not None:
-            call.settle(response, str(run_id))
+            call.settle(response, run_id)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> Any:
         """Book a call that failed, or was left."""
         if (call := CALLS.find(run_id)) is not None:
             call.fail(error, kwargs.get("response"))
-
-
-def _is_awaited() -> bool:
-    caller = inspect.currentframe()
-    for _ in range(2):
-        caller = None if caller is None else caller.f_back
-    return caller is not None and caller.f_code.co_name == _ASYNC_CALLER
 
 
 def _begin(
@@ -211,7 +186,7 @@ def _register(handler: BaseCallbackHandler, *, inheritable: bool) -> None:
     register_configure_hook(cast("ContextVar[BaseCallbackHandler | None]", _Always(handler)), inheritable)
 
 
-TREE.at_end = lambda root: close_root(root.id, root.handlers)
+TREE.at_end = lambda root: close_root(root.run_id, root.handlers)
 # Once for the process.  The nodes of a graph have only what they inherit; what a model inherits would come before the
 # handlers of its constructor.
 _register(RunWatch(), inheritable=True)

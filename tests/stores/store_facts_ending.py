@@ -106,7 +106,7 @@ class EndingFacts:
         asked = claim(run)
         store.reserve(asked)
         store.resolve(settling(asked.id, 151))
-        store.declare(run)
+        store.declare((run,))
         assert isinstance(store.reserve(claim(run, nanousd=0)), Refusal)
         store.set_limits(run.key, Limits(150 + 50))
 

@@ -332,15 +332,25 @@ class HoldingFacts:
 
     def test_declare_opens_and_changes(self, store: Store) -> None:
         """`declare` opens an account, and later gives it new limits without touching what is spent."""
-        store.declare(account("run", 100))
+        store.declare((account("run", 100),))
         first = store.state(account("run").key)
         spend(store, (account("run", 100),))
-        store.declare(account("run", 300))
+        store.declare((account("run", 300),))
         again = store.state(account("run").key)
 
         assert first is not None
         assert again is not None
         assert (100, 300, 60) == (first.limits.nanousd, again.limits.nanousd, again.spent.nanousd)
+
+    def test_declare_takes_a_whole_chain(self, store: Store) -> None:
+        """Accounts that are new are opened, and those that are not get their new limits, in one step."""
+        store.declare((account("run", 100),))
+        store.declare((account("agent", 10), account("run", 300), account("day")))
+        limits = [store.state(account(name).key) for name in ("agent", "run", "day")]
+
+        assert [10, 300, account("day").limits.nanousd] == [
+            state and state.limits.nanousd for state in limits
+        ]
 
     def test_an_account_from_which_something_is_held_is_not_forgotten(self, store: Store) -> None:
         """What is in flight is settled where it was held."""
@@ -355,7 +365,7 @@ class HoldingFacts:
 
     def test_an_open_account_keeps_its_limits_whatever_a_claim_says(self, store: Store) -> None:
         """A claim declares only accounts that are not open."""
-        store.declare(account("run", 100))
+        store.declare((account("run", 100),))
         answer = store.reserve(claim(account("run", 10_000), nanousd=101))
 
         assert isinstance(answer, Refusal)

@@ -172,7 +172,7 @@ class LedgerFacts:
 
     def test_what_is_not_limited_stays_at_zero(self, store: Store) -> None:
         """The state shows money, and of the rest only what is limited."""
-        store.declare(account("run", limits=Limits(calls=5)))
+        store.declare((account("run", limits=Limits(calls=5)),))
         spend(store, (account("run"),))
         state = store.state("key of run")
 

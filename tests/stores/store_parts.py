@@ -126,7 +126,7 @@ class Turns:
         verbs = [name for name, value in vars(Store).items() if inspect.isfunction(value) and name[0] != "_"]
         vars(self).update({verb: partial(turn, verb) for verb in verbs})
         self.url, self.is_shared = first.url, first.is_shared
-        self.now, self.waiters = first.now, first.waiters
+        self.now, self.waiters, self.journal = first.now, first.waiters, first.journal
 
 
 def opened(place: str, *, lock_timeout_s: float = 10.0) -> Store:

@@ -14,7 +14,7 @@ from bursar.errors import StoreError
 from bursar.ids import new_id
 from bursar.reservation import Resolution
 from bursar.store import Where
-from bursar.stores.journal import Journal, journal_for
+from bursar.stores.journal import Journal
 from bursar.stores.memory import MemoryStore
 from bursar.stores.sqlite import SQLiteStore
 
@@ -132,7 +132,7 @@ def test_nothing_is_lost_while_the_store_is_down(tmp_path: Path, caplog: pytest.
     """A replay that fails keeps all, does not raise where a call begins, and is not tried at every call."""
     store = SQLiteStore(tmp_path / "ledger.db", lock_timeout_s=0.01)
     (resolution,) = _reserved(store, 1)
-    journal = journal_for(store)
+    journal = store.journal
     blocker = SQLiteStore(tmp_path / "ledger.db")
     with blocker._database:  # pyright: ignore[reportPrivateUsage]
         with pytest.raises(StoreError):
@@ -151,13 +151,12 @@ def test_nothing_is_lost_while_the_store_is_down(tmp_path: Path, caplog: pytest.
     store.close()
 
 
-def test_a_store_has_one_journal(tmp_path: Path) -> None:
-    """It is beside the store's file, the same for whoever asks, and goes with the store."""
+def test_the_journal_of_a_store(tmp_path: Path) -> None:
+    """It is beside the store's file, and goes with the store."""
     store = SQLiteStore(tmp_path / "ledger.db")
-    journal = journal_for(store)
+    journal = store.journal
     journal.keep(settling(new_id(START_S)))
 
-    assert journal is journal_for(store)
     assert [f"ledger.db.unbooked.{os.getpid()}"] == [file.name.rsplit("-", 1)[0] for file in _files(tmp_path)]
     store.close()
     del store

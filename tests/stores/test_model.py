@@ -129,7 +129,7 @@ class Machine(RuleBasedStateMachine):
             names: tuple(self.accounts[name] for name in names) for names in _CHAINS
         }
         for made in self.accounts.values():
-            self.store.declare(made)
+            self.store.declare((made,))
         self.last_spent = dict.fromkeys(_NAMES, 0)
         self.entries = 0
 
@@ -212,7 +212,7 @@ class Machine(RuleBasedStateMachine):
     def set_limits(self, name: str, limits: Limits, is_declared: bool) -> None:
         """Raise or lower limits, by declaring or by setting them."""
         if is_declared:
-            self.store.declare(account(name, limits=limits))
+            self.store.declare((account(name, limits=limits),))
         else:
             self.store.set_limits(f"key of {name}", limits)
         self.model.set_limits(name, limits)

@@ -19,7 +19,6 @@ from store_parts import Clock, Turns, account, amounts_of, claim, granted, settl
 
 from bursar.errors import StoreError
 from bursar.store import Store, Where
-from bursar.stores.journal import journal_for
 from bursar.stores.opening import open_store
 from bursar.stores.postgres import PostgresStore
 from bursar.stores.postgres.address import Address
@@ -202,12 +201,12 @@ def test_what_cannot_be_booked_is_kept_aside(distant: PostgresStore, relay: Rela
     relay.cut()
     with pytest.raises(StoreError):
         distant.resolve(settling(asked.id))
-    journal_for(distant).keep(settling(asked.id))
+    distant.journal.keep(settling(asked.id))
     relay.mend()
 
-    assert 1 == journal_for(distant).replay(distant)
+    assert 1 == distant.journal.replay(distant)
     assert (60, 0, 0) == amounts_of(distant)
-    assert 0 == journal_for(distant).replay(distant)
+    assert 0 == distant.journal.replay(distant)
 
 
 def test_other_writers_that_take_too_long(postgres: str, store: PostgresStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from fractions import Fraction
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from bursar.account import Account, Limits
@@ -107,6 +108,9 @@ class Budget:
 
         oversubscribe: Allow shares that add up to more than 100 %; the whole still holds.
 
+    Attributes:
+        has_own_store: Whether a store was named for this budget, or it was used with one.
+
     Raises:
         ValueError: A limit, share or threshold makes no sense; the message names it and the remedy.
     """
@@ -155,7 +159,8 @@ class Budget:
         )
         self._limits = parse_limits(limit, tokens=tokens, calls=calls, attempts=attempts)
         self._agents = _parse_agents(agents, self._limits, oversubscribe=oversubscribe)
-        self._store = parse_store(store)
+        self._named_store = parse_store(store)
+        self.has_own_store = store is not None
         self._lock = threading.RLock()
         self._declared = Declared()
         self._misnamed = Misnamed()
@@ -182,22 +187,18 @@ class Budget:
                 self._standing = proposed
             return self._standing
 
-    @property
+    @cached_property
     def store(self) -> Store:
         """Where accounts and ledger are kept; opened on first use."""
-        if self._store is None or isinstance(self._store, str):
-            self._store = open_store(self._store)
-        return self._store
-
-    @property
-    def has_own_store(self) -> bool:
-        """Whether a store was named for this budget, or it was used with one."""
-        return self._store is not None
+        named = self._named_store
+        opened = open_store(named) if named is None or isinstance(named, str) else named
+        self.has_own_store = True
+        return opened
 
     def bind(self, store: Store) -> None:
         """Use *store*, unless one was named; every budget of a chain must be in the same one."""
-        if self._store is None:
-            self._store = store
+        if not self.has_own_store:
+            self.store, self.has_own_store = store, True
 
     @property
     def limits(self) -> Limits:
@@ -220,7 +221,7 @@ class Budget:
         with limits_lock:
             limit_changes.count += 1
             self._limits = self._limits._replace(nanousd=nanousd)
-            self._declared.reset_limits()
+            self._declared.own_limits.clear()
             for scope, agents in self._declared.scopes():
                 self.store.set_limits(scope.key, self._limits)
                 for key, agent in agents.items():
@@ -234,10 +235,10 @@ class Budget:
         """
         with limits_lock:
             limit_changes.count += 1
-            self._declared.set_limits(key, limits)
+            self._declared.own_limits[key] = limits
             self.store.set_limits(key, limits)
             for agent_key, agent in self._declared.agents_of(key).items():
-                if isinstance(self._agents[agent], Fraction) and not self._declared.is_set(agent_key):
+                if isinstance(self._agents[agent], Fraction) and agent_key not in self._declared.own_limits:
                     self.store.set_limits(agent_key, self.agent_limits(agent, limits))
 
     @property
@@ -310,18 +311,21 @@ class Budget:
         The budgets around this one come after its own, each account with the rules that hold for it.
         """
         scope = self._scope(run, at_s)
-        whole = self._declared.limits_of(scope.key, self._limits)
+        whole = self._declared.own_limits.get(scope.key, self._limits)
         chain: list[Link] = []
         agent_key = f"{scope.key}/agent:{agent}" if agent in self._agents else ""
         if agent_key:
             policy = self.agent_policy(agent)
             name = f'agent "{agent}" in {scope.label}' if scope.label else f'agent "{agent}"'
-            limits = self._declared.limits_of(agent_key, self.agent_limits(agent, whole))
+            limits = self._declared.own_limits.get(agent_key) or self.agent_limits(agent, whole)
             chain.append(make(Link, (_account(agent_key, name, limits, policy), policy, self)))
         elif self._agents:
             self._misnamed.look_at(agent, self._agents)
-        account = _account(scope.key, scope.label or f'agent "{agent}"', whole, self.policy)
-        chain.append(make(Link, (account, self.policy, self)))
+        policy = self.policy
+        name = scope.label or f'agent "{agent}"'
+        warn_at_ppm, downgrade_at_ppm = policy.warn_at_ppm, policy.downgrade_at_ppm
+        account = make(Account, (scope.key, name, whole, warn_at_ppm, downgrade_at_ppm))
+        chain.append(make(Link, (account, policy, self)))
         self._declared.note(run, scope, agent_key, agent, at_s=at_s)
         if self.within is None:
             return chain, scope.ends_s
@@ -333,7 +337,7 @@ class Budget:
         """Return the account of this budget as a whole that *run* pays from."""
         scope = self._scope(run, at_s)
         return _account(
-            scope.key, scope.label, self._declared.limits_of(scope.key, self._limits), self.policy
+            scope.key, scope.label, self._declared.own_limits.get(scope.key, self._limits), self.policy
         )
 
     def _scope(self, run: Run, at_s: float) -> Scope:

@@ -44,13 +44,16 @@ class Declared:
 
     Memory stays flat however many runs a budget has: of those that ended the newest 1,000 at least are kept with their
     accounts, and the ids of 10,000 for reports.
+
+    Attributes:
+        own_limits: Limits that were set for one account alone, by its key.
     """
 
     def __init__(self) -> None:
         # Reentrant, because a run that is garbage-collected in here may close.
         self._lock = threading.RLock()
         self._scopes: OrderedDict[str, tuple[Scope, dict[str, str]]] = OrderedDict()
-        self._set: dict[str, Limits] = {}
+        self.own_limits: dict[str, Limits] = {}
         self._runs: OrderedDict[str, tuple[Run, str]] = OrderedDict()
         self._closed: deque[str] = deque()
         self._past_ids: deque[str] = deque(maxlen=_IDS_KEPT)
@@ -59,17 +62,21 @@ class Declared:
 
     def note(self, run: Run, scope: Scope, agent_key: str, agent: str, *, at_s: float) -> None:
         """Note that *run* pays from *scope* and, where *agent_key* is not empty, from the account of an agent."""
+        key, _, ends_s = scope
         with self._lock:
-            if scope.key not in self._scopes:
+            known = self._scopes.get(key)
+            if known is None:
                 if self._next_end_s <= at_s:
                     self._drop_ended(at_s)
-                self._scopes[scope.key] = (scope, {})
-                self._next_end_s = min(self._next_end_s, inf if scope.ends_s is None else scope.ends_s)
+                known = self._scopes[key] = (scope, {})
+                if ends_s is not None and ends_s < self._next_end_s:
+                    self._next_end_s = ends_s
             if agent_key:
-                self._scopes[scope.key][1][agent_key] = agent
-            if run.id not in self._runs:
-                self._runs[run.id] = (run, scope.key)
-                if len(self._runs) > _IDS_KEPT:
+                known[1][agent_key] = agent
+            runs = self._runs
+            if run.id not in runs:
+                runs[run.id] = (run, key)
+                if len(runs) > _IDS_KEPT:
                     # Runs that nobody closed.
                     self._forget(list(islice(self._runs, _FORGOTTEN_AT_ONCE)))
 
@@ -80,24 +87,6 @@ class Declared:
                 self._closed.append(run.id)
             if len(self._closed) >= _CLOSED_KEPT + _FORGOTTEN_AT_ONCE:
                 self._forget([self._closed.popleft() for _ in range(_FORGOTTEN_AT_ONCE)])
-
-    def limits_of(self, key: str, default: Limits) -> Limits:
-        """Return the limits that were set for the account *key* alone, else *default*."""
-        return self._set.get(key, default)
-
-    def set_limits(self, key: str, limits: Limits) -> None:
-        """Remember limits that hold for the account *key* alone."""
-        with self._lock:
-            self._set[key] = limits
-
-    def reset_limits(self) -> None:
-        """Forget all limits that hold for one account alone."""
-        with self._lock:
-            self._set.clear()
-
-    def is_set(self, key: str) -> bool:
-        """Whether the account *key* has limits of its own."""
-        return key in self._set
 
     def scopes(self) -> list[tuple[Scope, dict[str, str]]]:
         """Return every account of the budget as a whole, oldest first, with its agents' by their keys."""
@@ -145,7 +134,7 @@ class Declared:
         _, agents = self._scopes.pop(key)
         keys = (key, *agents)
         for name in keys:
-            self._set.pop(name, None)
+            self.own_limits.pop(name, None)
         return keys
 
     def _forget(self, run_ids: Iterable[str]) -> None:

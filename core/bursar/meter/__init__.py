@@ -34,7 +34,6 @@ from bursar.meter.unpaid import book_unpaid, let_through
 from bursar.names import writable
 from bursar.owner import owner
 from bursar.policy import logger
-from bursar.stores.journal import journal_for
 from bursar.tuples import make
 from bursar.usage import Usage
 from bursar.watching import add_cost, look_at
@@ -62,6 +61,9 @@ class Meter(OuterCall):
         is_dispatched: Whether a request of it was sent, in whichever attempt.
 
         stops_gracefully: Of a refused call: whether its budget asks for an answer in place of an exception.
+
+    Args:
+        holder: Whose the hold is, as `bursar.owner.owner` names it; of the task or thread that makes this if left out.
     """
 
     attempt = 1
@@ -70,7 +72,7 @@ class Meter(OuterCall):
     _sent_s: float | None = None
     _is_first = True
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, holder: str | None = None) -> None:
         self.plan = plan
         run = plan.run
         store = run.store
@@ -89,7 +91,7 @@ class Meter(OuterCall):
             ),
         )
         self._store = store
-        self._owner = owner(is_async=plan.is_async)
+        self._owner = holder or owner(is_async=plan.is_async)
 
     @property
     def is_sent(self) -> bool:
@@ -329,7 +331,7 @@ class Meter(OuterCall):
             return (yield from self._reserving.again(held, resolution))
         except StoreError:
             # Booked again is booked once, should the store have taken it after all.
-            journal_for(self.plan.run.store).keep(resolution)
+            self._store.journal.keep(resolution)
             raise
 
     def _take(self, held: Held) -> Held:
@@ -389,7 +391,7 @@ class Meter(OuterCall):
         except StoreError as error:
             # The answer is there and paid for; only its booking failed. Keep the figure and book it later.
             logger.error("%s The cost of this call is kept aside and booked when the store answers.", error)
-            journal_for(store).keep(resolution)
+            store.journal.keep(resolution)
             return entry
 
     def _duration_ms(self) -> int:

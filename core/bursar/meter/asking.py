@@ -112,7 +112,7 @@ def set_limit(chain: PayChain, store: Store, refusal: Refusal, limit: Money) -> 
         )
         raise ValueError(msg)
     limits = Limits(*(amount if unit == refusal.unit else kept for unit, kept in enumerate(before)))
-    chain.budgets[refusal.key].set_account_limits(refusal.key, limits)
+    chain.budget_of(refusal.key).set_account_limits(refusal.key, limits)
 
 
 _lock: Final = threading.RLock()

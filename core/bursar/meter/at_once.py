@@ -33,9 +33,8 @@ def hold_at_once(
     Raises:
         UnknownPrice: A limit in dollars is to be kept and the model has no price.
     """
-    journal = plan.run.journal
-    if journal is not None and journal.may_hold_any:
-        journal.replay_if_any()
+    if store.journal.may_hold_any:
+        store.journal.replay_if_any()
     if store.waiters.queues and plan.can_wait:
         return None
     model, chain = plan.ask.model, plan.chain

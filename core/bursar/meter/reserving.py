@@ -268,7 +268,7 @@ class Reserving:
         return self.plan.chain.ladders.get(self.plan.ask.model, ())
 
     def _policy_of(self, key: str) -> Policy:
-        return self.plan.chain.policies.get(key) or self.plan.chain.innermost
+        return self.plan.chain.policy_of(key)
 
     def _usable(self, ladder: tuple[str, ...]) -> tuple[str, ...]:
         """Return the steps of the ladder whose bound is known; the others are passed over."""

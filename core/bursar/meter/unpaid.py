@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from bursar.errors import StoreError
 from bursar.policy import logger
-from bursar.stores.journal import journal_for
 
 if TYPE_CHECKING:
     from bursar.meter.plan import Plan
@@ -48,4 +47,4 @@ def book_unpaid(plan: Plan, resolution: Resolution) -> None:
     try:
         store.record(resolution.entry, plan.chain.accounts)
     except StoreError:
-        journal_for(store).keep(resolution)
+        store.journal.keep(resolution)

@@ -56,11 +56,10 @@ class RootedPayer(Payer):
     def __init__(self, budget: Money | Budget | None, *, agent: str | None, workflow: str) -> None:
         own = budget if isinstance(budget, Budget) or budget is None else Budget(budget)
         name = parse_name(agent, "agent")
-        super().__init__(
-            own, agent=name, workflow=name or workflow, made_in=run_around(), outer=None, store=None
-        )
+        made_in = run_around()
+        super().__init__(own, agent=name, workflow=name or workflow, made_in=made_in, outer=None, store=None)
         self._is_for_each_run = isinstance(budget, Budget)
-        self._roots = Roots(own, is_always_one=True) if self._is_for_each_run else _AROUND
+        self._roots = Roots(own, is_always_one=True, made_in=made_in) if self._is_for_each_run else _AROUND
         _open_roots.add(self._roots)
 
     def booking_in(

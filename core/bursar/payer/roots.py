@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from bursar.run import Run
-from bursar.scope import run_around
+from bursar.scope import current_run, run_around, runs_in
 
 if TYPE_CHECKING:
     from bursar.budget import Budget
@@ -30,13 +29,17 @@ class Roots:
 
         is_always_one: Whether a framework's run is one of its own also where neither a budget of these nor a run
             around the code pays for it, so that its calls are told from those of other runs.
+
+        made_in: The run that stands for the one around the code where there is none, as in other threads.
     """
 
-    def __init__(self, budget: Budget | None = None, *, is_always_one: bool = False) -> None:
+    def __init__(
+        self, budget: Budget | None = None, *, is_always_one: bool = False, made_in: Run | None = None
+    ) -> None:
         self.budget = budget
         self._is_always_one = is_always_one
-        self._made_in = run_around()
-        self._lock = threading.Lock()
+        self._made_in = made_in
+        # Each step that changes it is one of C, and needs no lock.
         self._open: OrderedDict[str, Run] = OrderedDict()
 
     def open(self, root_id: str, workflow: str) -> Run | None:
@@ -50,43 +53,38 @@ class Roots:
 
             workflow: What the framework calls it; runs of one workflow are compared with each other.
         """
-        with self._lock:
-            known = self._open.get(root_id)
+        known = self._open.get(root_id)
         if known is not None:
             return known
-        around = run_around() or self._made_in
-        is_booked_to_it = around is not None and (self.budget is None or pays_from(around, self.budget))
-        if is_booked_to_it or (self.budget is None and not self._is_always_one):
+        budget = self.budget
+        around = (run_around() if runs_in else current_run.get()) or self._made_in
+        if around is not None and (budget is None or pays_from(around, budget)):
             run = around
+        elif budget is None and not self._is_always_one:
+            return None
         else:
-            run = Run(self.budget, workflow, id=root_id)
+            run = Run(budget, workflow, id=root_id)
             run.open(around)
-        return None if run is None else self._keep(root_id, run)
+        # Of two threads that open the same root at once, both get what the first one opened.
+        kept = self._open.setdefault(root_id, run)
+        oldest = self._open.popitem(last=False) if len(self._open) > _OPEN_MOST else None
+        if oldest is not None and oldest[1].id == oldest[0]:
+            oldest[1].close()
+        return kept
 
     def find(self, root_id: str) -> Run | None:
         """Return what `open` answered for *root_id*, if it is not closed yet."""
-        with self._lock:
-            return self._open.get(root_id)
+        return self._open.get(root_id)
 
     def close(self, root_id: str) -> None:
         """End the framework's run *root_id*; calls still in flight are booked to it all the same."""
-        with self._lock:
-            run = self._open.pop(root_id, None)
+        run = self._open.pop(root_id, None)
         if run is not None and run.id == root_id:
             run.close()
 
     def __len__(self) -> int:
         """Return how many framework runs are followed now."""
         return len(self._open)
-
-    def _keep(self, root_id: str, run: Run) -> Run:
-        with self._lock:
-            # Of two threads that open the same root at once, both get what the first one opened.
-            kept = self._open.setdefault(root_id, run)
-            oldest = self._open.popitem(last=False) if len(self._open) > _OPEN_MOST else None
-        if oldest is not None and oldest[1].id == oldest[0]:
-            oldest[1].close()
-        return kept
 
 
 def pays_from(run: Run, budget: Budget) -> bool:

@@ -113,18 +113,7 @@ class Journal:
         return path.with_name(f"{path.name}.{os.getpid()}-{_RANDOM}.jsonl")
 
 
-def journal_for(store: Store) -> Journal:
-    """Return the journal of *store*: beside its file, or in memory where it has none."""
-    journal = _journals.get(store)
-    if journal is None:
-        file: Path | None = getattr(store, "path", None)
-        made = Journal(None if file is None else file.with_name(f"{file.name}.unbooked"), store)
-        journal = _journals.setdefault(store, made)
-    return journal
-
-
 _RANDOM: Final = os.urandom(4).hex()
-_journals: Final[weakref.WeakKeyDictionary[Store, Journal]] = weakref.WeakKeyDictionary()
 
 
 def _book(store: Store, resolution: Resolution) -> None:

@@ -57,21 +57,29 @@ class Rollup:
         self._groups: defaultdict[Group, Totals] = defaultdict(Totals)
         self._runs: dict[str, _Run] = {}
 
-    def open_run(self, run: RunRecord) -> None:
-        """Keep *run*; a second time changes nothing."""
-        known = self._runs.get(run.id)
-        if known is None:
-            self._keep(_Run(run))
-        elif known.is_implied:
-            known.record, known.is_implied = run, False
+    def fold(
+        self, entries: Sequence[Entry], opened: Sequence[RunRecord], ended: Sequence[tuple[str, float]]
+    ) -> None:
+        """
+        Add *entries* to the sums.
 
-    def close_run(self, run_id: str, ended_s: float) -> None:
-        """Note when a run ended."""
-        if (run := self._runs.get(run_id)) is not None:
-            run.record = run.record._replace(ended_s=ended_s)
+        Args:
+            opened: Runs to keep; one that is kept already is not changed.
 
-    def fold(self, entries: Sequence[Entry]) -> None:
-        """Add *entries* to the sums."""
+            ended: The ids of runs that ended, and when.
+        """
+        for record in opened:
+            known = self._runs.get(record.id)
+            if known is None:
+                self._keep(_Run(record))
+            elif known.is_implied:
+                known.record, known.is_implied = record, False
+        self._add(entries)
+        for run_id, ended_s in ended:
+            if (run := self._runs.get(run_id)) is not None:
+                run.record = run.record._replace(ended_s=ended_s)
+
+    def _add(self, entries: Sequence[Entry]) -> None:
         batches: defaultdict[tuple[str, Group], list[Totals]] = defaultdict(list)
         for entry in entries:
             subject = entry.subject

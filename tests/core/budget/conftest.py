@@ -124,9 +124,9 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in (MemoryStore, SQLStore):
         declare = kind.declare
 
-        def noting(self: Any, account: Any, declare: Any = declare) -> Any:
-            _declared.append(account)
-            return declare(self, account)
+        def noting(self: Any, accounts: Any, declare: Any = declare) -> Any:
+            _declared.extend(accounts)
+            return declare(self, accounts)
 
         monkeypatch.setattr(kind, "declare", noting)
 

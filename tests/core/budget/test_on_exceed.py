@@ -238,11 +238,11 @@ class Hesitant(MemoryStore):
         super().__init__()
         self.is_declaring, self.go_on = threading.Event(), threading.Event()
 
-    def declare(self, account: Account) -> None:
-        """Declare it a moment later."""
+    def declare(self, accounts: tuple[Account, ...]) -> None:
+        """Declare them a moment later."""
         self.is_declaring.set()
         self.go_on.wait(0.3)
-        super().declare(account)
+        super().declare(accounts)
 
 
 @pytest.mark.parametrize("whose", ["budget", "run"])

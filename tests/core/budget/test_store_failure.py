@@ -16,7 +16,6 @@ import bursar
 from bursar import Budget, BudgetExceeded, StoreError
 from bursar.simulator import Fault, Simulator
 from bursar.store import Where
-from bursar.stores.journal import journal_for
 from bursar.stores.sqlite import SQLiteStore
 
 guard: Callable[..., Any] = bursar.guard
@@ -84,7 +83,7 @@ def test_an_open_budget_lets_calls_through_and_books_them_later(
         with locked(ledger), caplog.at_level(logging.WARNING, "bursar"):
             for _ in range(2):
                 client.chat.completions.create(**ASK)
-        journal_for(ledger).replay(ledger)
+        ledger.journal.replay(ledger)
 
     (totals,) = [totals for _, totals in ledger.totals(None, Where())]
     assert (3, int(sim.bill.total.scaleb(9))) == (totals.calls, totals.cost_nanousd)
@@ -99,7 +98,7 @@ def test_an_open_budget_goes_on_from_the_first_call(
     with locked(ledger), Budget("$1", store=ledger, on_store_failure="open").run("doc"):
         client: Any = guard(plain, agent="writer")
         client.chat.completions.create(**ASK)
-    journal_for(ledger).replay(ledger)
+    ledger.journal.replay(ledger)
 
     assert 2 == sim.arrived
     assert ["error", "ok"] == [entry.status for entry in ledger.entries(Where())]

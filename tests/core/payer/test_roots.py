@@ -75,7 +75,7 @@ def test_without_a_budget_and_a_run_there_is_nothing(store: MemoryStore) -> None
 def test_made_in_a_run_counts_where_none_is_seen(store: MemoryStore) -> None:
     """What is made inside a run books to it from threads that do not see the run."""
     with Budget(1, store=store).run("nightly") as run:
-        roots = Roots()
+        roots = Roots(made_in=run)
     found: list[object] = []
     thread = threading.Thread(target=lambda: found.append(roots.open("root", "flow")))
     thread.start()

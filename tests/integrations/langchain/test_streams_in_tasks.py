@@ -123,6 +123,51 @@ def test_a_chain_that_is_read_to_its_end(how: str, kind: str, run: Run) -> None:
     assert calls == sum(entry.status == "ok" for entry in entries_of(run))
 
 
+@pytest.mark.parametrize(
+    "kind", ["prompt | model", "prompt | model | parser", "assign", "fallbacks", "generator"]
+)
+def test_the_reader_does_not_wait_for_the_stream_that_it_reads(kind: str, store: MemoryStore) -> None:
+    """A call between two pieces, on a budget that the stream fills, is refused at once: the stream waits for it."""
+    chain = CHAINS[kind][0]()
+
+    async def main() -> float:
+        began_s, refusals = time.monotonic(), 0
+        async for _ in chain.astream(ASK):
+            # What is assigned to comes before the model's first piece.
+            if run.reserved:
+                with pytest.raises(BudgetExceeded):
+                    await Scripted().ainvoke("meanwhile")
+                refusals += 1
+        assert refusals > 1
+        return time.monotonic() - began_s
+
+    with Budget(5, calls=CHAINS[kind][1], wait_s=20, store=store).run("job") as run:
+        assert asyncio.run(main()) < 10
+    assert CHAINS[kind][1] == run.calls
+
+
+def test_others_wait_for_a_stream_in_tasks(store: MemoryStore) -> None:
+    """A task beside the reader waits until the stream has ended, and gets what it left."""
+    answers: list[Any] = []
+
+    async def beside() -> None:
+        answers.append(await Scripted().ainvoke("meanwhile"))
+
+    async def main() -> None:
+        other: asyncio.Task[None] | None = None
+        async for _ in (PROMPT | Streaming()).astream(ASK):
+            other = other or asyncio.create_task(beside())
+            await asyncio.sleep(0.01)
+            assert [] == answers
+        assert other is not None
+        await other
+
+    # The stream holds the whole, and spends a part of it.
+    with Budget(tokens=140, wait_s=20, store=store).run("job") as run:
+        asyncio.run(main())
+    assert 2 == run.calls
+
+
 def test_a_real_model_in_a_chain(sim: Simulator, store: MemoryStore) -> None:
     """A chain over the SDK pays what the server bills, and the cap holds for the next stream."""
     budget = Budget(calls=2, store=store)

@@ -199,6 +199,39 @@ except ImportError as error:
     assert 'pip install "langchain' in done.stdout
 
 
+def test_where_the_adapter_is_imported_does_not_matter() -> None:
+    """Imported inside a run, it books to that run what is called in it, and nothing that is called later."""
+    code = """
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+from bursar import Budget
+from bursar.stores.memory import MemoryStore
+model = GenericFakeChatModel(messages=iter([AIMessage("x"), AIMessage("y")]))
+with Budget(calls=5, store=MemoryStore()).run("job") as run:
+    import bursar_langchain
+    model.invoke("inside")
+model.invoke("outside")
+print(run.calls)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "1" == done.stdout.strip()
+
+
+def test_a_subclass_says_itself_what_it_ignores() -> None:
+    """What we have as attributes, a user may define as the property that LangChain has."""
+
+    class Mine(BudgetCallbackHandler):
+        @property
+        def ignore_llm(self) -> bool:
+            return True
+
+    class Heir(Mine):
+        pass
+
+    assert (True, True, False) == (Mine().ignore_llm, Heir().ignore_llm, Heir().ignore_chat_model)
+    assert (True, False) == (RunWatch().ignore_llm, CallWatch().ignore_llm)
+
+
 def test_a_handler_can_be_in_sets() -> None:
     """LangChain keeps handlers in sets when it merges managers."""
     assert 2 == len({BudgetCallbackHandler(1), BudgetCallbackHandler(1)})

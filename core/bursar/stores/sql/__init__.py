@@ -19,6 +19,7 @@ from bursar.reservation import (
     undispatchable,
     unknown_reservation,
 )
+from bursar.stores.journal import Journal
 from bursar.stores.sql import ledger, reservations
 from bursar.stores.sql.accounts import Accounts
 from bursar.stores.sql.reservations import DISPATCHED, INSERT, PRESUMED, SETTLE
@@ -72,6 +73,7 @@ class SQLStore:
         self.url = url
         self.path = path
         self.waiters = Waiters()
+        self.journal = Journal(path.with_name(f"{path.name}.unbooked"), self)
         self._accounts = Accounts()
         # What this process holds, so that its own settles need not read it back; the tables have it, whoever asks.
         self._held: dict[str, tuple[ChainRows, Amounts]] = {}
@@ -86,11 +88,12 @@ class SQLStore:
         self._database = database(forget, accounts.forget_opened)
         self.now = clock or self._database.now_s
 
-    def declare(self, account: Account) -> None:
-        """Open *account*, or give it the limits and thresholds declared now."""
+    def declare(self, accounts: tuple[Account, ...]) -> None:
+        """Open *accounts*, or give them the limits and thresholds declared now."""
         with self._database as cursor:
-            self._accounts.declare(cursor, account)
-        self.waiters.wake((account.key,))
+            for account in accounts:
+                self._accounts.declare(cursor, account)
+        self.waiters.wake(account.key for account in accounts)
 
     def forget(self, keys: Sequence[str]) -> None:
         """Do nothing: accounts stay in their table, for whoever opens a run of that id again."""
