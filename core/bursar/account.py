@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -56,15 +57,11 @@ class Limits(NamedTuple):
     @property
     def units(self) -> tuple[int, ...]:
         """The places that an account with these limits keeps: money always, and whatever else is limited."""
-        return _MONEY if self[1:] == _NO_LIMITS else _units_of(self)
+        return (0, *(unit for unit in range(1, len(self)) if self[unit] is not None))
 
 
-_MONEY: Final = (0,)
 _NO_LIMITS: Final = (None, None, None)
-
-
-def _units_of(limits: Limits) -> tuple[int, ...]:
-    return (0, *(unit for unit in range(1, len(limits)) if limits[unit] is not None))
+"""The limits of an account that limits money alone, or nothing, behind the first."""
 
 
 class Account(NamedTuple):
@@ -164,16 +161,19 @@ class Balance:
     def __init__(self, account: Account, counted: Callable[[int], Counted] | None = None) -> None:
         self.key, self.name, limits, self.warn_at_ppm, self.downgrade_at_ppm = account
         self.limits = limits
-        self.units = tuple(
-            [
-                UnitBalance(unit, limits[unit], _NONE if counted is None else counted(unit))
-                for unit in limits.units
-            ]
-        )
+        self.units: tuple[UnitBalance, ...]
         self.is_latched = False
         self.is_armed = False
         self.warned_ppm = 0
-        self.refresh()
+        if limits[1:] == _NO_LIMITS:
+            # Nearly always.
+            unit = UnitBalance(0, limits[0], _NONE if counted is None else counted(0))
+            self.units = (unit,)
+            unit.cap, unit.quick_cap = caps_of(unit.limit, self.warn_at_ppm, self.downgrade_at_ppm)
+        else:
+            known = _nothing if counted is None else counted
+            self.units = tuple(UnitBalance(unit, limits[unit], known(unit)) for unit in limits.units)
+            self.refresh()
 
     def declare(self, account: Account, counted: Callable[[int], Counted]) -> None:
         """Take the name, limits and thresholds that *account* declares."""
@@ -198,22 +198,11 @@ class Balance:
 
     def refresh(self) -> None:
         """Work the caps out anew; due whenever a limit, a threshold, the latch or the arming changed."""
-        next_ppm = self.downgrade_at_ppm
-        for threshold in self.warn_at_ppm:
-            if threshold > self.warned_ppm:
-                next_ppm = threshold if next_ppm is None or threshold < next_ppm else next_ppm
-                break
+        ahead = tuple([threshold for threshold in self.warn_at_ppm if threshold > self.warned_ppm])
         for kept in self.units:
-            limit = kept.limit
-            kept.cap = cap = -1 if self.is_latched else MOST if limit is None or limit > MOST else limit
-            if self.is_armed:
-                kept.quick_cap = -1
-            elif next_ppm is None or limit is None:
-                kept.quick_cap = cap
-            else:
-                # The most that is still below the threshold.
-                below = -(-next_ppm * limit // PPM) - 1
-                kept.quick_cap = below if below < cap else cap
+            cap, quick_cap = caps_of(kept.limit, ahead, self.downgrade_at_ppm)
+            kept.cap = -1 if self.is_latched else cap
+            kept.quick_cap = -1 if self.is_latched or self.is_armed else quick_cap
 
     def latch(self) -> None:
         """Close the account to every new reserve, until a limit is raised."""
@@ -265,7 +254,11 @@ class Chain:
 
     def __init__(self, balances: Sequence[Balance]) -> None:
         self.balances = tuple(balances)
-        self.refresh()
+        if len(balances) == 1:
+            self.units = balances[0].units
+            self.is_money_only = len(self.units) == 1
+        else:
+            self.refresh()
 
     def refresh(self) -> None:
         """Look up the units anew; due whenever a limit was added to an account or taken from it."""
@@ -354,6 +347,27 @@ class Chain:
         """Move the reservation *held* to what is presumed spent on every account; -1 takes it back."""
         for balance in self.balances:
             balance.presume(held, sign)
+
+
+@lru_cache(maxsize=1024)
+def caps_of(limit: int | None, warn_at_ppm: tuple[int, ...], downgrade_at_ppm: int | None) -> tuple[int, int]:
+    """
+    Return what an account with this limit may not pass, and up to where a hold needs no second look.
+
+    Args:
+        warn_at_ppm: The thresholds that are still ahead.
+    """
+    if limit is None:
+        return MOST, MOST
+    cap = min(limit, MOST)
+    ahead = warn_at_ppm if downgrade_at_ppm is None else (*warn_at_ppm, downgrade_at_ppm)
+    # The most that is still below the next threshold.
+    return cap, min(cap, -(-min(ahead) * limit // PPM) - 1) if ahead else cap
+
+
+def _nothing(unit: int) -> Counted:
+    del unit
+    return _NONE
 
 
 def _is_raised(old: int | None, new: int | None) -> bool:

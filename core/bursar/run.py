@@ -24,7 +24,6 @@ from bursar.usage import Usage
 from bursar.watching import add_cost
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from contextvars import Token
     from decimal import Decimal
     from types import TracebackType
@@ -119,7 +118,13 @@ class Run:
             if self.is_open_in_store:
                 return
             self.parent = parent
-            self.store = self._store = chosen = self._choose_store(parent, store)
+            budget = self.budget
+            if budget is not None and budget.has_own_store and not (parent or store or budget.within):
+                # Nearly always.
+                chosen = budget.store
+            else:
+                chosen = self._choose_store(parent, store)
+            self.store = self._store = chosen
             around = None if parent is None else parent.id
             try:
                 chosen.open_run(make(RunRecord, (self.id, self.workflow, chosen.now(), around, None)))
@@ -194,7 +199,12 @@ class Run:
         if known is not None and known.is_newest and (known.ends_s is None or now_s < known.ends_s):
             return known
         with limits_lock:
-            chain = PayChain(*self._links(agent, payers, now_s))
+            if self.budget is not None and self.parent is None and not payers:
+                # Nearly always.
+                links, ends_s = self.budget.accounts(self, agent, now_s)
+            else:
+                links, ends_s = self._links(agent, payers, now_s)
+            chain = PayChain(links, ends_s)
             try:
                 self.store.declare(chain.accounts)
             except StoreError:
@@ -328,11 +338,7 @@ class Run:
         """Return the account of this run as a whole: the last of its own budget's."""
         return None if self.budget is None else self.budget.own_account(self, self.store.now())
 
-    def _links(
-        self, agent: str, payers: tuple[Run, ...], now_s: float
-    ) -> tuple[Sequence[Link], float | None]:
-        if self.budget is not None and self.parent is None and not payers:
-            return self.budget.accounts(self, agent, now_s)
+    def _links(self, agent: str, payers: tuple[Run, ...], now_s: float) -> tuple[list[Link], float | None]:
         links: dict[str, Link] = {}
         ends: list[float] = []
         around = self.lineage
@@ -344,7 +350,7 @@ class Run:
             ends.extend(() if ends_s is None else (ends_s,))
             for link in chain:
                 links.setdefault(link.account.key, link)
-        return tuple(links.values()), min(ends, default=None)
+        return list(links.values()), min(ends, default=None)
 
     def _go_on_unentered(self, error: StoreError) -> None:
         if self.budget is None or not self.budget.policy.fails_open:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.callbacks import AsyncCallbackManager
@@ -41,12 +42,9 @@ _LEASE_S: Final = 600.0
 _AWAITS: Final = "agenerate"
 _STREAMS: Final = "astream"
 """What of LangChain's awaits the answer of a model, and what hands it on piece by piece."""
-_KEPT: Final = "callback_manager"
-"""What `agenerate` of a chat model keeps as long as it awaits."""
-_METHODS: Final = frozenset({_AWAITS, _STREAMS})
 _FRAMES_OF_OURS: Final = 4
 _FRAMES_MOST: Final = 4
-"""How far those are: behind the frames from `_method_of_langchain` to the hook, and LangChain's way to that."""
+"""How far those are: behind the frames from `_asked_by` to the hook, and LangChain's way to that."""
 _HANDLERS_MODULE: Final = "langchain_core.callbacks.manager"
 
 
@@ -138,13 +136,10 @@ class ModelCall:
         if task is None:
             return
         task.add_done_callback(self._task_done)
-        asked_by = _method_of_langchain()
-        if asked_by is None:
-            return
-        if asked_by.f_code.co_name == _STREAMS:
-            self.is_stream = True
-        elif isinstance(kept := asked_by.f_locals.get(_KEPT), AsyncCallbackManager):
-            self._awaited = weakref.ref(kept, self._not_awaited)
+        method, manager = _asked_by()
+        self.is_stream = method == _STREAMS
+        if manager is not None:
+            self._awaited = weakref.ref(manager, self._not_awaited)
 
     def see_output(self) -> None:
         """A piece of the answer is there: calls made between pieces are the reader's own."""
@@ -219,7 +214,9 @@ class ModelCall:
         if self._task is not None:
             self._task.remove_done_callback(self._task_done)
             self._task = self._awaited = None
-        CALLS.forget(self)
+        self.alive = None
+        if self.key is not None:
+            CALLS.pop(self.key, None)
         at_end, self._at_end = self._at_end, None
         if at_end is not None:
             at_end()
@@ -229,16 +226,20 @@ class ModelCall:
         counted = count_tokens(self.plan.ask.model, text)
         return len(text.encode()) if counted is None else counted
 
+    def forgotten(self, _: object) -> None:
+        """Note that nothing refers to the call's run any more; safe inside of garbage collection."""
+        dropped.later(partial(self._left, "dropped"))
+
     def _not_awaited(self, _: object) -> None:
         # Here is the middle of whatever raised.  Whoever knows more about it comes first: the run around the call, and
         # the task, whose own callbacks are called in the loop's next turn.
         task = self._task
         if task is not None and not (loop := task.get_loop()).is_closed():
-            loop.call_soon_threadsafe(loop.call_soon, self._left)
+            loop.call_soon_threadsafe(loop.call_soon, self._left, "CancelledError")
 
-    def _left(self) -> None:
+    def _left(self, reason: str) -> None:
         if self.meter.is_open:
-            self.leave("CancelledError")
+            self.leave(reason)
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         if not self.meter.is_open:
@@ -277,27 +278,26 @@ class Prompts:
 
 
 class Calls:
-    """The calls in flight, by the run that LangChain made for each; safe to use from any thread."""
+    """
+    The calls in flight, by the run that LangChain made for each; safe to use from any thread.
+
+    Attributes:
+        get: Returns the call of a run by the `int` of its id, or None; it is asked for at every event.
+
+        pop: Follows the call of a run no more; see `get`.
+    """
 
     def __init__(self) -> None:
         self._calls: dict[int, ModelCall] = {}
+        self.get, self.pop = self._calls.get, self._calls.pop
 
     def add(self, run_id: UUID, call: ModelCall) -> None:
         """Follow *call* under the id of its run, and end it when nobody refers to the run any more."""
         if not dropped.is_started:
             dropped.start()
-        key = call.key = run_id.int
-        call.alive = weakref.ref(run_id, lambda _: dropped.later(lambda: self._forgotten(key)))
-        self._calls[key] = call
-
-    def find(self, run_id: UUID) -> ModelCall | None:
-        """Return the call that is followed under *run_id*."""
-        return self._calls.get(run_id.int)
-
-    def forget(self, call: ModelCall) -> None:
-        """Follow *call* no more."""
-        if call.key is not None:
-            self._calls.pop(call.key, None)
+        call.key = run_id.int
+        call.alive = weakref.ref(run_id, call.forgotten)
+        self._calls[call.key] = call
 
     def end_in(self, node: Node, error: BaseException) -> None:
         """End the calls made by tasks right in a run that was cancelled, or that another handler stopped."""
@@ -317,23 +317,26 @@ class Calls:
         """Return how many calls are in flight."""
         return len(self._calls)
 
-    def _forgotten(self, key: int) -> None:
-        call = self._calls.get(key)
-        if call is not None:
-            call.leave("dropped")
-
 
 CALLS: Final = Calls()
 
 
-def _method_of_langchain() -> FrameType | None:
-    """Return the frame of the method of LangChain's that tells of the call now."""
+def _asked_by() -> tuple[str | None, AsyncCallbackManager | None]:
+    """Return which method of LangChain's asks the model, and what that keeps for as long as it awaits the answer."""
+    starts: FrameType | None = None
     frame: FrameType | None = sys._getframe(_FRAMES_OF_OURS)  # pyright: ignore[reportPrivateUsage]
     for _ in range(_FRAMES_MOST):
-        if frame is None or frame.f_code.co_name in _METHODS:
-            return frame
-        frame = frame.f_back
-    return None
+        if frame is None:
+            break
+        name = frame.f_code.co_name
+        if name == _STREAMS:
+            return name, None
+        if name == _AWAITS:
+            # What `agenerate` itself has is many times more, most of it not set yet, which is slow to look through.
+            manager = None if starts is None else starts.f_locals.get("self")
+            return name, manager if isinstance(manager, AsyncCallbackManager) else None
+        starts, frame = frame, frame.f_back
+    return None, None
 
 
 def is_of_a_handler(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from bursar.payer import Booking
 from bursar.payer.roots import Roots, pays_from
+from bursar.scope import current_run, runs_in
 from bursar.tuples import make
 from bursar_langchain.tree import TREE, Node
 
@@ -73,7 +74,8 @@ def runs_of(
     paying = list(handlers)
     for node in () if parent is None else parent.lineage:
         paying += [handler for handler in node.handlers if handler not in paying]
-    around = AROUND.open(root_id, workflow)
+    is_any_around = bool(AROUND.runs or runs_in or current_run.get())
+    around = AROUND.open(root_id, workflow) if is_any_around else None
     runs = [] if around is None else [around]
     for handler in paying:
         run = handler.roots.open(root_id, workflow)
@@ -88,6 +90,7 @@ def runs_of(
 
 def close_root(root_id: str, handlers: Iterable[BudgetCallbackHandler]) -> None:
     """End the runs that were opened for a root run of LangChain's."""
-    AROUND.close(root_id)
+    if AROUND.runs:
+        AROUND.close(root_id)
     for handler in handlers:
         handler.roots.close(root_id)

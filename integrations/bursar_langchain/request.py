@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from bursar.prices import provider_of_url
 from bursar.tuples import make
 from bursar.wire import OPENAI_COMPLETIONS, chat_format
-from bursar.wire.fields import is_array, is_mapping, text_at
+from bursar.wire.fields import is_mapping, text_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,7 +70,9 @@ def chat_request(
 
         serialized: Of the event: where the model's own address is.
     """
-    model, provider = _model_of(params, metadata, serialized), _provider_of(params, metadata, serialized)
+    named = metadata.get("ls_model_name")
+    model = named if named and type(named) is str else _model_of(params, metadata, serialized)
+    provider = _provider_of(params, metadata, serialized)
     body = _body(params, metadata, model)
     body["messages"] = [*map(_message, messages)]
     return make(Request, (chat_format(provider, model), body, provider))
@@ -129,8 +131,10 @@ def _strict(node: Any) -> Any:
 
 def class_of(serialized: Mapping[str, Any] | None) -> str:
     """Return the name of the class that an event is about, or an empty one."""
-    path = serialized.get("id") if serialized else None
-    return str(path[-1]) if path and is_array(path) else ""
+    try:
+        return str((serialized or {})["id"][-1])
+    except (KeyError, IndexError, TypeError):
+        return ""
 
 
 def _model_of(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bursar.usage import Usage
 from bursar.wire import ANTHROPIC_MESSAGES, Receipt
-from bursar.wire.fields import count_at, is_array, is_mapping, number_at
+from bursar.wire.fields import is_array, is_mapping, number_at
 from bursar.wire.receipt import told_receipt
 
 if TYPE_CHECKING:
@@ -62,8 +62,10 @@ def receipt_of(result: LLMResult, generation: Any, endpoint: Endpoint) -> Receip
     if not told:
         return Receipt(model=model, finished=finished)
     if tier is None and not told.get("input_token_details") and not told.get("output_token_details"):
-        into, out = count_at(told, "input_tokens"), count_at(told, "output_tokens")
-        return told_receipt(into or 0, out or 0, model=model)
+        into, out = told.get("input_tokens"), told.get("output_tokens")
+        if type(into) is not int or type(out) is not int or into < 0 or out < 0:
+            into, out = number_at(told, "input_tokens"), number_at(told, "output_tokens")
+        return told_receipt(into, out, model=model)
     usage, told_tier = _usage_of(told)
     return Receipt(usage=usage, model=model, finished=True).with_tier(told_tier or tier)
 

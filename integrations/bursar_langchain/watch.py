@@ -134,24 +134,24 @@ class CallWatch(InlineHandler, ignores={"chain"}):
     def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> Any:
         """See a piece of an answer."""
         del token, kwargs
-        if (call := CALLS.find(run_id)) is not None:
+        if (call := CALLS.get(run_id.int)) is not None:
             call.see_output()
 
     def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> Any:
         """See a piece of an answer."""
         del event, kwargs
-        if (call := CALLS.find(run_id)) is not None:
+        if (call := CALLS.get(run_id.int)) is not None:
             call.see_output()
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> Any:
         """Book an answer."""
         del kwargs
-        if (call := CALLS.find(run_id)) is not None:
+        if (call := CALLS.get(run_id.int)) is not None:
             call.settle(response, run_id)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> Any:
         """Book a call that failed, or was left."""
-        if (call := CALLS.find(run_id)) is not None:
+        if (call := CALLS.get(run_id.int)) is not None:
             call.fail(error, kwargs.get("response"))
 
 

@@ -82,11 +82,13 @@ class Declared:
 
     def note_closed(self, run: Run) -> None:
         """Note that *run* has ended; the oldest of those that have are forgotten."""
-        with self._lock:
-            if run.id in self._runs:
-                self._closed.append(run.id)
-            if len(self._closed) >= _CLOSED_KEPT + _FORGOTTEN_AT_ONCE:
-                self._forget([self._closed.popleft() for _ in range(_FORGOTTEN_AT_ONCE)])
+        if run.id in self._runs:
+            self._closed.append(run.id)
+        if len(self._closed) >= _CLOSED_KEPT + _FORGOTTEN_AT_ONCE:
+            with self._lock:
+                # Another thread may have been here first.
+                many = max(len(self._closed) - _CLOSED_KEPT, 0)
+                self._forget([self._closed.popleft() for _ in range(many)])
 
     def scopes(self) -> list[tuple[Scope, dict[str, str]]]:
         """Return every account of the budget as a whole, oldest first, with its agents' by their keys."""

@@ -24,6 +24,9 @@ class Roots:
 
     Safe to use from any thread; what is known of a framework's run is forgotten when it is closed.
 
+    Attributes:
+        runs: By the id of the framework's run, what everything in it is booked to.
+
     Args:
         budget: What each run pays from; None to pay from the run around it alone.
 
@@ -40,7 +43,7 @@ class Roots:
         self._is_always_one = is_always_one
         self._made_in = made_in
         # Each step that changes it is one of C, and needs no lock.
-        self._open: OrderedDict[str, Run] = OrderedDict()
+        self.runs: OrderedDict[str, Run] = OrderedDict()
 
     def open(self, root_id: str, workflow: str) -> Run | None:
         """
@@ -53,7 +56,7 @@ class Roots:
 
             workflow: What the framework calls it; runs of one workflow are compared with each other.
         """
-        known = self._open.get(root_id)
+        known = self.runs.get(root_id)
         if known is not None:
             return known
         budget = self.budget
@@ -66,25 +69,25 @@ class Roots:
             run = Run(budget, workflow, id=root_id)
             run.open(around)
         # Of two threads that open the same root at once, both get what the first one opened.
-        kept = self._open.setdefault(root_id, run)
-        oldest = self._open.popitem(last=False) if len(self._open) > _OPEN_MOST else None
+        kept = self.runs.setdefault(root_id, run)
+        oldest = self.runs.popitem(last=False) if len(self.runs) > _OPEN_MOST else None
         if oldest is not None and oldest[1].id == oldest[0]:
             oldest[1].close()
         return kept
 
     def find(self, root_id: str) -> Run | None:
         """Return what `open` answered for *root_id*, if it is not closed yet."""
-        return self._open.get(root_id)
+        return self.runs.get(root_id)
 
     def close(self, root_id: str) -> None:
         """End the framework's run *root_id*; calls still in flight are booked to it all the same."""
-        run = self._open.pop(root_id, None)
+        run = self.runs.pop(root_id, None)
         if run is not None and run.id == root_id:
             run.close()
 
     def __len__(self) -> int:
         """Return how many framework runs are followed now."""
-        return len(self._open)
+        return len(self.runs)
 
 
 def pays_from(run: Run, budget: Budget) -> bool:

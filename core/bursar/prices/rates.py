@@ -94,6 +94,11 @@ class Rates:
     def plain_nanousd(self, usage: Usage) -> int | None:
         """Return the same where no part is larger than its whole and there are tokens and fees alone, else None."""
         sent, read, written, written_1h, answered, reasoning, other = usage
+        if sent >= 0 and answered >= 0 and not (read or written or written_1h or reasoning or other):
+            # Most of all.
+            band = self.bands[0] if len(self.bands) == 1 else self._band(sent)
+            scaled = band.fixed + sent * band.input + answered * band.output
+            return -(scaled // -(self.scale * PICO_PER_NANO))
         if (
             (other and not _are_fees(other))
             or read < 0

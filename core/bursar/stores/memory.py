@@ -9,7 +9,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bursar.account import Amounts, Balance, Chain
-from bursar.ids import id_at
 from bursar.owner import is_of
 from bursar.reservation import (
     Grant,
@@ -23,7 +22,7 @@ from bursar.reservation import (
 )
 from bursar.stores.forks import hold_through_forks
 from bursar.stores.journal import Journal
-from bursar.stores.rollup import HOUR_S, Rollup
+from bursar.stores.rollup import Rollup, covers_call
 from bursar.tuples import make
 from bursar.waiting import Waiters
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from bursar.account import Account, AccountState, Counted, Limits
-    from bursar.entry import Entry, RunRecord, Subject
+    from bursar.entry import Entry, RunRecord
     from bursar.reservation import Answer, Claim
     from bursar.store import By, RunTotals, Where
     from bursar.totals import Totals
@@ -89,8 +88,8 @@ class MemoryStore:
         self._resolved_ids: deque[str] = deque()
         # What is not added up yet: many at a time take a third of what each would take by itself.
         self._unfolded: list[tuple[Resolution, Chain]] = []
-        self._opened: list[RunRecord] = []
-        self._ended: list[tuple[str, float]] = []
+        self._opened: deque[RunRecord] = deque()
+        self._ended: deque[tuple[str, float]] = deque()
         self._rollup = Rollup()
         # By account, what was taken of every unit; the balances themselves count only what is limited.
         self._taken: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
@@ -98,15 +97,17 @@ class MemoryStore:
 
     def declare(self, accounts: tuple[Account, ...]) -> None:
         """Open *accounts*, or give them the limits and thresholds declared now."""
+        balances: list[Balance] = []
         with self._lock:
             for account in accounts:
                 balance = self._balances.get(account[0])
                 if balance is None:
-                    self._balances[account[0]] = Balance(account)
+                    balance = self._balances[account[0]] = Balance(account)
                 else:
                     self._declare_again(balance, account)
+                balances.append(balance)
             # The next `reserve` asks for it.
-            self._chain(accounts)
+            self._keep_chain(accounts, balances)
         if self.waiters.queues:
             self.waiters.wake(account.key for account in accounts)
 
@@ -227,16 +228,16 @@ class MemoryStore:
 
     def open_run(self, run: RunRecord) -> None:
         """Append a run to the ledger."""
-        with self._lock:
-            self._opened.append(run)
-            if len(self._opened) >= _UNFOLDED_MOST:
+        self._opened.append(run)
+        if len(self._opened) >= _UNFOLDED_MOST:
+            with self._lock:
                 self._fold()
 
     def close_run(self, run_id: str, ended_s: float) -> None:
         """Note when a run ended."""
-        with self._lock:
-            self._ended.append((run_id, ended_s))
-            if len(self._ended) >= _UNFOLDED_MOST:
+        self._ended.append((run_id, ended_s))
+        if len(self._ended) >= _UNFOLDED_MOST:
+            with self._lock:
                 self._fold()
 
     def totals(self, by: By | None, where: Where) -> list[tuple[str, Totals]]:
@@ -257,7 +258,7 @@ class MemoryStore:
             kept = [
                 resolution.entry
                 for resolution in self._resolved.values()
-                if _covers(where, resolution.entry.id, resolution.entry.subject)
+                if covers_call(where, resolution.entry.id, resolution.entry.subject)
             ]
         kept.sort(key=lambda entry: entry.id, reverse=True)
         return list(islice(kept, most))[::-1]
@@ -268,7 +269,7 @@ class MemoryStore:
             return sum(
                 hold.grant.amounts.nanousd
                 for id_, hold in self._expired.items()
-                if hold.is_dispatched and _covers(where, id_, hold.claim.about)
+                if hold.is_dispatched and covers_call(where, id_, hold.claim.about)
             )
 
     def close(self) -> None:
@@ -289,10 +290,12 @@ class MemoryStore:
         known = self._chains.get(id(accounts))
         if known is not None and known[0] is accounts:
             return known[1]
+        return self._keep_chain(accounts, [self._open(account) for account in accounts])
+
+    def _keep_chain(self, accounts: tuple[Account, ...], balances: list[Balance]) -> Chain:
         if len(self._chains) >= _CHAINS_KEPT:
             self._chains.clear()
-        opened = self._balances
-        chain = Chain([opened.get(account[0]) or self._open(account) for account in accounts])
+        chain = Chain(balances)
         self._chains[id(accounts)] = (accounts, chain)
         return chain
 
@@ -357,8 +360,9 @@ class MemoryStore:
 
     def _fold(self) -> None:
         unfolded, self._unfolded = self._unfolded, []
-        opened, self._opened = self._opened, []
-        ended, self._ended = self._ended, []
+        # No more than there are now: others add to them meanwhile, without the lock.
+        ended = [self._ended.popleft() for _ in range(len(self._ended))]
+        opened = [self._opened.popleft() for _ in range(len(self._opened))]
         self._rollup.fold([resolution.entry for resolution, _ in unfolded], opened, ended)
         self._resolved_ids.extend(resolution.entry.id for resolution, _ in unfolded)
         while len(self._resolved_ids) > _ENTRIES_KEPT:
@@ -383,15 +387,3 @@ class MemoryStore:
                 hold.chain.resolve(hold.grant.amounts, _NOTHING)
             self.waiters.wake(hold.chain.keys)
         return len(over)
-
-
-def _covers(where: Where, id_: str, about: Subject | None) -> bool:
-    if where.since_s is not None and id_ < id_at(where.since_s // HOUR_S * HOUR_S):
-        return False
-    if about is None:
-        return where.workflow is None and where.agent is None and where.run_ids is None
-    return (
-        where.workflow in {None, about.workflow}
-        and where.agent in {None, about.agent.name}
-        and (where.run_ids is None or about.run_id in where.run_ids)
-    )

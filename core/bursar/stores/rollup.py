@@ -7,14 +7,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bursar.entry import RunRecord
-from bursar.ids import time_of
+from bursar.ids import id_at, time_of
 from bursar.store import RunTotals
 from bursar.totals import Totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bursar.entry import Entry
+    from bursar.entry import Entry, Subject
     from bursar.store import By, Where
 
 HOUR_S: Final = 3600
@@ -144,6 +144,19 @@ def day_of(hour: int) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(hour * HOUR_S, UTC).strftime("%Y-%m-%d")
+
+
+def covers_call(where: Where, id_: str, about: Subject | None) -> bool:
+    """Whether a report on *where* covers the call with the reservation *id_*; *about* is what is known of it."""
+    if where.since_s is not None and id_ < id_at(where.since_s // HOUR_S * HOUR_S):
+        return False
+    if about is None:
+        return where.workflow is None and where.agent is None and where.run_ids is None
+    return (
+        where.workflow in {None, about.workflow}
+        and where.agent in {None, about.agent.name}
+        and (where.run_ids is None or about.run_id in where.run_ids)
+    )
 
 
 def _implied(run_id: str, group: Group) -> RunRecord:
