@@ -120,7 +120,11 @@ def bound(
     fixed_tokens = tokens + ask.extra_output_tokens
     output *= choices
     shrink = make(Shrink, (fixed, fixed_tokens, output, choices, most, least))
-    amounts = amounts_of(fixed + most * output, fixed_tokens + most * choices)
+    nanousd, all_tokens = -(-(fixed + most * output) // PICO_PER_NANO), fixed_tokens + most * choices
+    if nanousd > _MOST or all_tokens > _MOST:
+        amounts = amounts_of(fixed + most * output, all_tokens)
+    else:
+        amounts = make(Amounts, (nanousd, all_tokens, 1, 1))
     return make(Bound, (model, price, shrink, tokens, amounts))
 
 

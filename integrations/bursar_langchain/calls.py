@@ -95,10 +95,12 @@ class ModelCall:
         holder: str | None = None,
         at_end: Callable[[], None] | None = None,
     ) -> None:
-        # What surrounds the first of several prompts surrounds them all.
-        is_sibling = prompts is not None and bool(prompts.calls)
-        around = prompts.calls[0]._around if prompts is not None and is_sibling else current_meter.get()
-        outer = None if around is None or is_sibling else around.inner()
+        if prompts is not None and prompts.calls:
+            # What surrounds the first of several prompts surrounds them all.
+            around, outer = prompts.calls[0]._around, None
+        else:
+            around = current_meter.get()
+            outer = None if around is None else around.inner()
         self.meter: Meter | Observer
         self.meter = Meter(plan, holder) if outer is None else Observer(outer)
         self.plan = plan

@@ -71,13 +71,11 @@ def runs_of(
 
         root_id, workflow: Of the root run that the call is in, or that it is.
     """
-    paying = list(handlers)
-    for node in () if parent is None else parent.lineage:
-        paying += [handler for handler in node.handlers if handler not in paying]
-    is_any_around = bool(AROUND.runs or runs_in or current_run.get())
-    around = AROUND.open(root_id, workflow) if is_any_around else None
-    runs = [] if around is None else [around]
-    for handler in paying:
+    runs: list[Run] = []
+    if AROUND.runs or runs_in or current_run.get() is not None:
+        around = AROUND.open(root_id, workflow)
+        runs += [] if around is None else [around]
+    for handler in handlers if parent is None else _paying(parent, handlers):
         run = handler.roots.open(root_id, workflow)
         if run is not None and run not in runs:
             runs.append(run)
@@ -86,6 +84,13 @@ def runs_of(
     first = max(runs, key=lambda run: len(run.lineage))
     besides = [run for run in runs if all(run is not other for other in first.lineage)]
     return [first, *(run for run in besides if run.budget is not None and not pays_from(first, run.budget))]
+
+
+def _paying(parent: Node, handlers: Iterable[BudgetCallbackHandler]) -> list[BudgetCallbackHandler]:
+    paying = list(handlers)
+    for node in parent.lineage:
+        paying += [handler for handler in node.handlers if handler not in paying]
+    return paying
 
 
 def close_root(root_id: str, handlers: Iterable[BudgetCallbackHandler]) -> None:

@@ -69,8 +69,8 @@ class Declared:
                 if self._next_end_s <= at_s:
                     self._drop_ended(at_s)
                 known = self._scopes[key] = (scope, {})
-                if ends_s is not None and ends_s < self._next_end_s:
-                    self._next_end_s = ends_s
+                if ends_s is not None:
+                    self._next_end_s = min(self._next_end_s, ends_s)
             if agent_key:
                 known[1][agent_key] = agent
             runs = self._runs

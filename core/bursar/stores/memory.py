@@ -99,10 +99,12 @@ class MemoryStore:
         """Open *accounts*, or give them the limits and thresholds declared now."""
         balances: list[Balance] = []
         with self._lock:
+            opened = self._balances
             for account in accounts:
-                balance = self._balances.get(account[0])
+                key = account[0]
+                balance = opened.get(key)
                 if balance is None:
-                    balance = self._balances[account[0]] = Balance(account)
+                    balance = opened[key] = Balance(account)
                 else:
                     self._declare_again(balance, account)
                 balances.append(balance)
