@@ -110,7 +110,7 @@ class ModelCall:
         if prompts is not None:
             prompts.add(self)
         self._at_end = at_end
-        self._around = around
+        self._around: Meter | Observer | None = around
 
     def covers(self, request: Request) -> bool:
         """Whether what is held is enough for *request*, which is what will be sent."""
