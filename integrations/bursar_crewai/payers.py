@@ -50,7 +50,7 @@ class Attached:
 
 def payer_for(budget: Money | Budget | None) -> RootedPayer:
     """Return who pays from *budget*; see `attach_budget`."""
-    return RootedPayer(budget, agent=None, workflow=WORKFLOW)
+    return RootedPayer(budget, agent=None, workflow=WORKFLOW, made_in=run_around())
 
 
 def attach(owner: Any, payer: RootedPayer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from bursar.payer.rooted import Root, RootedPayer, close_root
+from bursar.scope import run_around
 from bursar_llama_index.identity import FRAMES, AgentSpans, agent_of, follow, unfollow
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class LlamaIndexPayer(RootedPayer):
     """
 
     def __init__(self, budget: Money | Budget | None, *, agent: str | None = None) -> None:
-        super().__init__(budget, agent=agent, workflow="llama_index")
+        super().__init__(budget, agent=agent, workflow="llama_index", made_in=run_around())
 
     def booking_inside(self, frames: tuple[Frame, ...], besides: Sequence[RootedPayer] = ()) -> Booking:
         """Return what a call inside of *frames* is booked to and paid from; see `RootedPayer.booking_in`."""

@@ -51,12 +51,15 @@ class RootedPayer(Payer):
             None pays from the run around a call alone.
 
         workflow: What calls outside of any run of the framework's are taken to be part of.
+
+        made_in: The run that stands for the one around a call where there is none, as in other threads.
     """
 
-    def __init__(self, budget: Money | Budget | None, *, agent: str | None, workflow: str) -> None:
+    def __init__(
+        self, budget: Money | Budget | None, *, agent: str | None, workflow: str, made_in: Run | None = None
+    ) -> None:
         own = budget if isinstance(budget, Budget) or budget is None else Budget(budget)
         name = parse_name(agent, "agent")
-        made_in = run_around()
         super().__init__(own, agent=name, workflow=name or workflow, made_in=made_in, outer=None, store=None)
         self._is_for_each_run = isinstance(budget, Budget)
         self._roots = Roots(own, is_always_one=True, made_in=made_in) if self._is_for_each_run else _AROUND

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from decimal import Decimal
@@ -414,3 +417,20 @@ def test_nothing_of_a_call_is_kept(sim: Simulator, store: MemoryStore) -> None:
     attach_budget(Crew(agents=[worker], tasks=[task]), Budget(5, store=store)).kickoff()
 
     assert "planted" not in repr(all_entries(store))
+
+
+def test_where_the_adapter_is_imported_does_not_matter() -> None:
+    """Imported inside a run, it books nothing to that run once the run has ended."""
+    code = """
+from bursar import Budget
+from bursar.stores.memory import MemoryStore
+with Budget(calls=5, store=MemoryStore()).run("job") as run:
+    from bursar_crewai.payers import AROUND
+    print(AROUND.booking_in(None, None).run is run)
+print(AROUND.booking_in(None, None).run is run)
+"""
+    environ = {**os.environ, "BURSAR_STORE": "memory:"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ
+    )
+    assert ["True", "False"] == done.stdout.split()
