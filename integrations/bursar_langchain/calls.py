@@ -240,7 +240,7 @@ class ModelCall:
             loop.call_soon_threadsafe(loop.call_soon, self._left, "CancelledError")
 
     def _left(self, reason: str) -> None:
-        if self.meter.is_open:
+        if self.key is not None and CALLS.get(self.key) is self:
             self.leave(reason)
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:

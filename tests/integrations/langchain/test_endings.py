@@ -10,7 +10,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import openai
@@ -38,6 +38,7 @@ from bursar.simulator import Answer, Fault, Simulator
 from bursar.store import Where
 from bursar.stores.memory import MemoryStore
 from bursar_langchain import BudgetCallbackHandler
+from bursar_langchain.calls import CALLS
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -138,6 +139,27 @@ def test_a_bare_call_that_is_cancelled_in_a_task_that_goes_on(run: Run) -> None:
 
     asyncio.run(main())
     assert [("aborted", "bound")] == statuses(run)
+
+
+def test_a_call_below_another_that_is_cancelled(run: Run) -> None:
+    """Of a model that another model calls nothing is held, and nothing is followed either once both are cancelled."""
+
+    class Outer(Scripted):
+        async def _agenerate(self, *args: Any, **kwargs: Any) -> Any:
+            await Scripted(delay_s=5).ainvoke("inner")
+
+    async def main() -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await Outer().ainvoke("hello")
+        assert 0 < len(CALLS)
+
+    with settled(run):
+        asyncio.run(main())
+    gc.collect()
+    dropped.do_all()
+    assert [("aborted", "bound")] == statuses(run)
+    assert 0 == len(CALLS)
 
 
 @pytest.mark.parametrize("ends_by", ["break", "aclose"])
