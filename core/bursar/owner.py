@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from threading import get_ident
-from typing import Final
+from typing import Any, Final
 
 from bursar.forking import at_fork
 
@@ -23,11 +23,16 @@ def owner(*, is_async: bool) -> str:
     its thread is its own.
     """
     loop = asyncio._get_running_loop()
+    if loop is not None and (task := asyncio.current_task(loop)) is not None:
+        return task_owner(task) if is_async else f"{task_owner(task)}/"
     number = get_ident()
-    thread = _threads.get(number) or _name_thread(number)
-    if loop is None or (task := asyncio.current_task(loop)) is None:
-        return thread
-    return f"{thread}{id(task)}{'' if is_async else '/'}"
+    return _threads.get(number) or _name_thread(number)
+
+
+def task_owner(task: asyncio.Task[Any]) -> str:
+    """Name *task*, which runs now, as `owner` does for a call that it awaits."""
+    number = get_ident()
+    return f"{_threads.get(number) or _name_thread(number)}{id(task)}"
 
 
 def _name_thread(number: int) -> str:

@@ -54,10 +54,11 @@ class Run:
 
         budget: What it pays from; None only for a client that is metered and not limited.
 
-        repeats: The requests that were sent in it.
+        repeats: The requests that were sent in it, once there are any; see `has_seen`.
     """
 
     parent: Run | None = None
+    repeats: Repeats | None = None
     is_open_in_store = False
     _store: Store | None = None
     _token: Token[Run | None] | None = None
@@ -79,7 +80,6 @@ class Run:
         self._inside: list[str] = []
         self._lock = threading.Lock()
         self._chains: dict[tuple[object, ...], PayChain] = {}
-        self.repeats = Repeats()
         self._refusals: list[BudgetExceeded] = []
 
     def __enter__(self) -> Run:
@@ -148,6 +148,14 @@ class Run:
         while budget is not None:
             budget.note_closed(self)
             budget = budget.within
+
+    def has_seen(self, fingerprint: int) -> bool:
+        """Whether the same agent sent the same request before in this run; remembers it."""
+        if self.repeats is None:
+            with self._lock:
+                if self.repeats is None:
+                    self.repeats = Repeats()
+        return self.repeats.has_seen(fingerprint)
 
     def note_inside(self, run_id: str) -> None:
         """Count a run among those inside this one."""

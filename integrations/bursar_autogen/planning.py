@@ -121,8 +121,7 @@ class Planner:
         """Return what the request asks for at another client, which has limits of its own."""
         other = self._fallback.get(step)
         if other is None:
-            assert plan.ask_again is not None  # noqa: S101 (every plan of a request has one)
-            return plan.ask_again(step)
+            return plan.ask_of(step)
         extra = {key: value for key, value in wanted.arguments["extra_create_args"].items() if key != "model"}
         return other.endpoint(step).read_request(wanted.body(other, step, extra))
 

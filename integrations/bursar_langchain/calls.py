@@ -8,7 +8,6 @@ or when nothing refers to its run any more.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import weakref
 from functools import partial
@@ -22,11 +21,12 @@ from bursar.meter.failures import answer_in, failure_of
 from bursar.scope import current_meter
 from bursar.tokens import count_tokens
 from bursar.wire import Receipt
+from bursar_langchain.payers import close_root
 from bursar_langchain.usage import first_of, is_from_cache, receipt_of, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from types import FrameType
+    import asyncio
+    from collections.abc import Sequence
     from uuid import UUID
 
     from langchain_core.outputs import LLMResult
@@ -42,9 +42,8 @@ _LEASE_S: Final = 600.0
 _AWAITS: Final = "agenerate"
 _STREAMS: Final = "astream"
 """What of LangChain's awaits the answer of a model, and what hands it on piece by piece."""
-_FRAMES_OF_OURS: Final = 4
-_FRAMES_MOST: Final = 4
-"""How far those are: behind the frames from `_asked_by` to the hook, and LangChain's way to that."""
+_FRAMES_BETWEEN: Final = 5
+"""How far they are, less one: behind the frames from `_asked_by` to the hook, and those that LangChain calls it by."""
 _HANDLERS_MODULE: Final = "langchain_core.callbacks.manager"
 
 
@@ -67,12 +66,12 @@ class ModelCall:
 
         place: The run that it is made in.
 
+        root_id: The root run that it is itself, if it is made in none.
+
         prompts: The calls that one `generate()` makes together, if it makes several.
 
     Args:
         holder: See `Meter`.
-
-        at_end: What to do once it has ended.
     """
 
     is_taken = False
@@ -80,6 +79,7 @@ class ModelCall:
     key: int | None = None
     alive: weakref.ref[UUID] | None = None
     place: Node | None = None
+    root_id: str | None = None
     _has_output = False
     _next_extend_s = 0.0
     _task: asyncio.Task[Any] | None = None
@@ -93,7 +93,6 @@ class ModelCall:
         handlers: Sequence[BudgetCallbackHandler] = (),
         prompts: Prompts | None = None,
         holder: str | None = None,
-        at_end: Callable[[], None] | None = None,
     ) -> None:
         if prompts is not None and prompts.calls:
             # What surrounds the first of several prompts surrounds them all.
@@ -109,7 +108,6 @@ class ModelCall:
         self.prompts = prompts
         if prompts is not None:
             prompts.add(self)
-        self._at_end = at_end
         self._around: Meter | Observer | None = around
 
     def covers(self, request: Request) -> bool:
@@ -132,11 +130,9 @@ class ModelCall:
         if isinstance(self.meter, Meter) and (self.prompts is None or self.prompts.calls[0] is self):
             current_meter.set(self.meter)
 
-    def follow_task(self) -> None:
-        """End with the task that runs now, or with what awaits the answer in it, should LangChain not tell."""
-        task = self._task = asyncio.current_task()
-        if task is None:
-            return
+    def follow(self, task: asyncio.Task[Any]) -> None:
+        """End with *task*, which runs now, or with what awaits the answer in it, should LangChain not tell."""
+        self._task = task
         task.add_done_callback(self._task_done)
         method, manager = _asked_by()
         self.is_stream = method == _STREAMS
@@ -219,9 +215,9 @@ class ModelCall:
         self.alive = None
         if self.key is not None:
             CALLS.pop(self.key, None)
-        at_end, self._at_end = self._at_end, None
-        if at_end is not None:
-            at_end()
+        root_id, self.root_id = self.root_id, None
+        if root_id is not None:
+            close_root(root_id, self.handlers)
 
     def _tokens_in(self, text: str) -> int:
         """Count output, high where no tokenizer is at hand."""
@@ -325,20 +321,14 @@ CALLS: Final = Calls()
 
 def _asked_by() -> tuple[str | None, AsyncCallbackManager | None]:
     """Return which method of LangChain's asks the model, and what that keeps for as long as it awaits the answer."""
-    starts: FrameType | None = None
-    frame: FrameType | None = sys._getframe(_FRAMES_OF_OURS)  # pyright: ignore[reportPrivateUsage]
-    for _ in range(_FRAMES_MOST):
-        if frame is None:
-            break
-        name = frame.f_code.co_name
-        if name == _STREAMS:
-            return name, None
-        if name == _AWAITS:
-            # What `agenerate` itself has is many times more, most of it not set yet, which is slow to look through.
-            manager = None if starts is None else starts.f_locals.get("self")
-            return name, manager if isinstance(manager, AsyncCallbackManager) else None
-        starts, frame = frame, frame.f_back
-    return None, None
+    tells = sys._getframe(_FRAMES_BETWEEN)  # pyright: ignore[reportPrivateUsage]
+    asks = tells.f_back
+    method = None if asks is None else asks.f_code.co_name
+    if method != _AWAITS:
+        return method, None
+    # What `agenerate` itself has is many times more, most of it not set yet, which is slow to look through.
+    manager = tells.f_locals.get("self")
+    return method, manager if isinstance(manager, AsyncCallbackManager) else None
 
 
 def is_of_a_handler(error: BaseException) -> bool:

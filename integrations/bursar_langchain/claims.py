@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -11,6 +10,7 @@ if TYPE_CHECKING:
     from bursar_langchain.handler import BudgetCallbackHandler
 
 _CLAIMS_MOST: Final = 10_000
+_DROPPED_AT_ONCE: Final = 100
 
 
 class Claims:
@@ -18,15 +18,16 @@ class Claims:
 
     def __init__(self) -> None:
         # Each step below is one step of C, and what is claimed for a run is claimed in one thread.
-        self._claims: OrderedDict[int, list[BudgetCallbackHandler]] = OrderedDict()
+        self._claims: dict[int, list[BudgetCallbackHandler]] = {}
 
     def add(self, run_id: UUID, handler: BudgetCallbackHandler) -> None:
         """Note that *handler* pays for a call."""
         claims = self._claims
         claims.setdefault(run_id.int, []).append(handler)
-        if len(claims) > _CLAIMS_MOST:
-            # Of a call that another handler stopped.
-            claims.popitem(last=False)
+        if len(claims) >= _CLAIMS_MOST + _DROPPED_AT_ONCE:
+            # Of calls that another handler stopped; many at a time, because all are looked through for the oldest.
+            for oldest in list(claims)[:_DROPPED_AT_ONCE]:
+                claims.pop(oldest, None)
 
     def take(self, run_id: UUID) -> list[BudgetCallbackHandler]:
         """Return who pays for a call, once."""

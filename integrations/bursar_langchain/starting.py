@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextvars import ContextVar
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bursar.meter import plan_request
 from bursar_langchain.calls import CALLS, ModelCall, Prompts
 from bursar_langchain.claims import CLAIMS
 from bursar_langchain.identity import agent_of
-from bursar_langchain.payers import booking_of, close_root, place_of
+from bursar_langchain.payers import booking_of, place_of
 from bursar_langchain.request import chat_request, class_of, text_request
-from bursar_langchain.steps import reader_of
+from bursar_langchain.steps import holder_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from uuid import UUID
-
-    from langchain_core.messages import BaseMessage
 
     from bursar_langchain.request import Request
 
@@ -29,29 +27,44 @@ _prompts: Final[ContextVar[Prompts | None]] = ContextVar("bursar_langchain_promp
 """What a `generate()` of several prompts has begun so far in this context."""
 
 
-def hold_chat(serialized: Mapping[str, Any], messages: list[list[BaseMessage]], **event: Any) -> None:
-    """
-    Hold what a chat model's call may cost; the thread waits if the budget is busy.
+def _handlers_of(read: Callable[..., Request]) -> tuple[Callable[..., None], Callable[..., Awaitable[None]]]:
+    """Return what holds for a call whose request *read* reads: for code that awaits it, the second."""
 
-    Raises:
-        BudgetExceeded, UnknownPrice, StoreError: The call must not be sent.
-    """
-    _hold(_begin(chat_request, messages[0], serialized, event, is_async=False), event["run_id"])
+    def hold(serialized: Mapping[str, Any], prompts: Sequence[object], **event: Any) -> None:
+        """
+        Hold what a call may cost; the thread waits if the budget is busy.
 
+        Raises:
+            BudgetExceeded, UnknownPrice, StoreError: The call must not be sent.
+        """
+        call = _begin(read, prompts[0], serialized, event)
+        if call is None:
+            return
+        try:
+            call.meter.reserve()
+        except BaseException:  # Refused, or cancelled while it waited: nothing is sent; raised again.
+            call.refused()
+            raise
+        CALLS.add(event["run_id"], call)
+        call.sending()
 
-async def ahold_chat(serialized: Mapping[str, Any], messages: list[list[BaseMessage]], **event: Any) -> None:
-    """Do as `hold_chat` does, in a task, which alone waits."""
-    await _ahold(_begin(chat_request, messages[0], serialized, event, is_async=True), event["run_id"])
+    async def ahold(serialized: Mapping[str, Any], prompts: Sequence[object], **event: Any) -> None:
+        """Do as `hold` does, in a task, which alone waits."""
+        task = asyncio.current_task()
+        call = _begin(read, prompts[0], serialized, event, task)
+        if call is None:
+            return
+        if task is not None:
+            call.follow(task)
+        try:
+            await call.meter.areserve()
+        except BaseException:  # Refused, or cancelled while it waited: nothing is sent; raised again.
+            call.refused()
+            raise
+        CALLS.add(event["run_id"], call)
+        call.sending()
 
-
-def hold_text(serialized: Mapping[str, Any], prompts: list[str], **event: Any) -> None:
-    """Do as `hold_chat` does, for a model that completes texts."""
-    _hold(_begin(text_request, prompts[0], serialized, event, is_async=False), event["run_id"])
-
-
-async def ahold_text(serialized: Mapping[str, Any], prompts: list[str], **event: Any) -> None:
-    """Do as `hold_text` does, in a task, which alone waits."""
-    await _ahold(_begin(text_request, prompts[0], serialized, event, is_async=True), event["run_id"])
+    return hold, ahold
 
 
 def _begin(
@@ -59,10 +72,14 @@ def _begin(
     prompt: object,
     serialized: Mapping[str, Any],
     event: Mapping[str, Any],
-    *,
-    is_async: bool,
+    task: asyncio.Task[Any] | None = None,
 ) -> ModelCall | None:
-    """Return the call to hold for; None where nobody pays for it, or it is paid already."""
+    """
+    Return the call to hold for; None where nobody pays for it, or it is paid already.
+
+    Args:
+        task: What awaits the answer, if anything does.
+    """
     run_id: UUID = event["run_id"]
     parent_run_id: UUID | None = event.get("parent_run_id")
     handlers = CLAIMS.take(run_id)
@@ -86,48 +103,25 @@ def _begin(
     booking = booking_of(agent_of(parent, about), parent, handlers, root_id=root_id, workflow=workflow)
     if booking is None:
         return None
-    request = read(prompt, params, about, serialized)
+    endpoint, body, provider = read(prompt, params, about, serialized)
+    is_root = parent is None and parent_run_id is None
     plan = plan_request(
-        request.endpoint,
-        request.body,
+        endpoint,
+        body,
         booking,
-        provider=request.provider,
+        provider=provider,
         can_downgrade=False,
         can_shrink=_never,
-        is_async=is_async,
+        is_async=task is not None,
+        may_repeat=not is_root or booking[0].id != root_id,
     )
-    is_root = parent is None and parent_run_id is None
-    at_end = partial(close_root, root_id, handlers) if is_root else None
     prompts = _prompts_of(params) if event.get("batch_size", 1) > 1 else None
-    holder = reader_of(parent) if is_async and parent is not None else None
-    call = ModelCall(plan, request.endpoint, handlers=handlers, prompts=prompts, holder=holder, at_end=at_end)
+    holder = None if task is None else holder_of(task, parent)
+    call = ModelCall(plan, endpoint, handlers=handlers, prompts=prompts, holder=holder)
+    if is_root:
+        call.root_id = root_id
     call.place = parent
     return call
-
-
-def _hold(call: ModelCall | None, run_id: UUID) -> None:
-    if call is None:
-        return
-    try:
-        call.meter.reserve()
-    except BaseException:  # Refused, or cancelled while it waited: nothing is sent; raised again.
-        call.refused()
-        raise
-    CALLS.add(run_id, call)
-    call.sending()
-
-
-async def _ahold(call: ModelCall | None, run_id: UUID) -> None:
-    if call is None:
-        return
-    call.follow_task()
-    try:
-        await call.meter.areserve()
-    except BaseException:  # Refused, or cancelled while it waited: nothing is sent; raised again.
-        call.refused()
-        raise
-    CALLS.add(run_id, call)
-    call.sending()
 
 
 def _prompts_of(params: Mapping[str, Any]) -> Prompts:
@@ -143,3 +137,7 @@ def _never(tokens: int) -> bool:
     """Tell that a callback cannot change a request; `BudgetMiddleware` can."""
     del tokens
     return False
+
+
+hold_chat, ahold_chat = _handlers_of(chat_request)
+hold_text, ahold_text = _handlers_of(text_request)

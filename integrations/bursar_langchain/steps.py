@@ -8,9 +8,9 @@ is there between two pieces: it ends when whoever reads the stream goes on, who 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from bursar.owner import owner
+from bursar.owner import task_owner
 
 if TYPE_CHECKING:
     from bursar_langchain.tree import Node
@@ -25,15 +25,16 @@ def lasting_task() -> str | None:
     """Return the task that runs now, as `owner` names it; None where there is none, or it lives for one step."""
     if asyncio._get_running_loop() is None or (task := asyncio.current_task()) is None or _is_step(task):
         return None
-    return owner(is_async=True)
+    return task_owner(task)
 
 
-def reader_of(parent: Node) -> str | None:
-    """Return the task that reads what is streamed in *parent* by a task for each step; None where this is none."""
-    task = asyncio.current_task()
-    if task is None or not _is_step(task):
-        return None
-    return next((node.begun_by for node in parent.lineage if node.begun_by is not None), None)
+def holder_of(task: asyncio.Task[Any], parent: Node | None) -> str:
+    """Return whose a hold is of a call that *task*, which runs now, makes in *parent*, as `owner` names it."""
+    if parent is not None and _is_step(task):
+        reader = next((node.begun_by for node in parent.lineage if node.begun_by is not None), None)
+        if reader is not None:
+            return reader
+    return task_owner(task)
 
 
 def _is_step(task: asyncio.Task[object]) -> bool:

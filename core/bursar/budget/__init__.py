@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from fractions import Fraction
-from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from bursar.account import Account, Limits
@@ -159,7 +158,7 @@ class Budget:
         )
         self._limits = parse_limits(limit, tokens=tokens, calls=calls, attempts=attempts)
         self._agents = _parse_agents(agents, self._limits, oversubscribe=oversubscribe)
-        self._named_store = parse_store(store)
+        self._store = parse_store(store)
         self.has_own_store = store is not None
         self._lock = threading.RLock()
         self._declared = Declared()
@@ -187,18 +186,23 @@ class Budget:
                 self._standing = proposed
             return self._standing
 
-    @cached_property
+    @property
     def store(self) -> Store:
         """Where accounts and ledger are kept; opened on first use."""
-        named = self._named_store
-        opened = open_store(named) if named is None or isinstance(named, str) else named
-        self.has_own_store = True
-        return opened
+        # No `cached_property`: that would make every look at an attribute of a budget slower, up to Python 3.12.
+        store = self._store
+        if store is None or isinstance(store, str):
+            with self._lock:
+                store = self._store
+                if store is None or isinstance(store, str):
+                    store = self._store = open_store(store)
+                    self.has_own_store = True
+        return store
 
     def bind(self, store: Store) -> None:
         """Use *store*, unless one was named; every budget of a chain must be in the same one."""
         if not self.has_own_store:
-            self.store, self.has_own_store = store, True
+            self._store, self.has_own_store = store, True
 
     @property
     def limits(self) -> Limits:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -52,9 +52,9 @@ class Declared:
     def __init__(self) -> None:
         # Reentrant, because a run that is garbage-collected in here may close.
         self._lock = threading.RLock()
-        self._scopes: OrderedDict[str, tuple[Scope, dict[str, str]]] = OrderedDict()
+        self._scopes: dict[str, tuple[Scope, dict[str, str]]] = {}
         self.own_limits: dict[str, Limits] = {}
-        self._runs: OrderedDict[str, tuple[Run, str]] = OrderedDict()
+        self._runs: dict[str, tuple[Run, str]] = {}
         self._closed: deque[str] = deque()
         self._past_ids: deque[str] = deque(maxlen=_IDS_KEPT)
         self._past_nanousd = 0

@@ -87,7 +87,7 @@ class Meter(OuterCall):
                 plan.provider,
                 model if model.isascii() else writable(model),
                 plan.operation,
-                fingerprint is not None and run.repeats.has_seen(fingerprint),
+                fingerprint is not None and run.has_seen(fingerprint),
             ),
         )
         self._store = store

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bursar.wire.reasoning import hides_reasoning
 
@@ -13,11 +14,10 @@ if TYPE_CHECKING:
     from bursar.entry import Agent
     from bursar.paychain import PayChain
     from bursar.run import Run
-    from bursar.wire import Ask
+    from bursar.wire import Ask, Endpoint
+    from bursar.wire.fields import Json
 
-
-def _no_count() -> int | None:
-    return None
+_NO_BODY: Final[Json] = MappingProxyType({})
 
 
 def to_any_limit(tokens: int) -> bool:
@@ -35,12 +35,10 @@ class Plan(NamedTuple):
 
         operation: What it is, for people: `"openai.chat"`.
 
-        ask_again: Reads what the request would ask for if it were sent to another model: images and fixed overheads
-            are weighed by the model. None if that is the same for all.
+        endpoint, body: What the request is, by which it is weighed again for another model, and its input counted
+            exactly where the cheap bound does not fit. None for a call of which there is no more to read.
 
         fingerprint: A keyed hash of the request; None where repetitions of it are not looked for.
-
-        count_input: Counts the input exactly; asked only where the cheap bound does not fit. None where it cannot.
 
         can_downgrade: Whether the adapter can send the call to another model.
 
@@ -63,6 +61,8 @@ class Plan(NamedTuple):
 
         can_wait: Whether it may wait for a budget that is busy. A framework's hook that is called on an event loop and
             not awaited must not: the calls that it would wait for are tasks of that very loop.
+
+        ask_again: Returns what the request asks for at another model, where that is another than *body* says.
     """
 
     run: Run
@@ -71,9 +71,9 @@ class Plan(NamedTuple):
     provider: str
     operation: str
     ask: Ask
-    ask_again: Callable[[str], Ask] | None = None
+    endpoint: Endpoint | None = None
+    body: Json = _NO_BODY
     fingerprint: int | None = None
-    count_input: Callable[[], int | None] = _no_count
     can_downgrade: bool = True
     can_shrink: Callable[[int], bool] = to_any_limit
     timeout_s: Callable[[], float | None] | None = None
@@ -83,6 +83,7 @@ class Plan(NamedTuple):
     is_async: bool = False
     can_wait: bool = True
     is_fitted_below: bool = False
+    ask_again: Callable[[str], Ask] | None = None
 
     def hides_output(self, *models: str) -> bool:
         """
@@ -98,5 +99,15 @@ class Plan(NamedTuple):
         return any(map(hides_reasoning, models)) if asked is None else asked
 
     def ask_of(self, model: str) -> Ask:
-        """Return what the request asks for at *model*."""
-        return self.ask if model == self.ask.model or self.ask_again is None else self.ask_again(model)
+        """Return what the request asks for at *model*: images and fixed overheads are weighed by the model."""
+        if model == self.ask.model:
+            return self.ask
+        if self.ask_again is not None:
+            return self.ask_again(model)
+        if self.endpoint is None:
+            return self.ask
+        return self.endpoint.read_request(self.endpoint.with_model(self.body, model))
+
+    def count_input(self) -> int | None:
+        """Count the input exactly; None where it cannot be counted."""
+        return None if self.endpoint is None else self.endpoint.count_input_tokens(self.body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bursar.meter.plan import Plan, to_any_limit
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bursar.paychain import Booking
-    from bursar.wire import Ask, Endpoint
+    from bursar.wire import Endpoint
     from bursar.wire.fields import Json
 
 _SHORT: Final = 8_192
@@ -44,6 +43,7 @@ def plan_request(
     can_wait: bool = True,
     is_fitted_below: bool = False,
     timeout_s: Callable[[], float | None] | None = None,
+    may_repeat: bool = True,
 ) -> Plan:
     """
     Return the plan of a call that sends *body* in the format of *endpoint*.
@@ -57,10 +57,15 @@ def plan_request(
         provider: Who bills for it, in the words of the price data: `"openai"`, `"anthropic"`, `"google"`, ...
 
         can_downgrade, can_shrink, is_sent_at_once, is_async, can_wait, is_fitted_below, timeout_s: See `Plan`.
+
+        may_repeat: Whether a call that comes later in the same run may be the same; if not, none is looked for.
     """
     run, agent, chain = booking
     ask = endpoint.read_request(body)
-    is_short = ask.input_tokens_most <= _SHORT and not (ask.image_tokens_most or ask.audio_tokens_most)
+    mark = None
+    if may_repeat:
+        is_short = ask.input_tokens_most <= _SHORT and not (ask.image_tokens_most or ask.audio_tokens_most)
+        mark = fingerprint(agent.name, body, is_short=is_short)
     return make(
         Plan,
         (
@@ -70,9 +75,9 @@ def plan_request(
             provider,
             endpoint.name,
             ask,
-            partial(_ask_again, endpoint, body),
-            fingerprint(agent.name, body, is_short=is_short),
-            partial(endpoint.count_input_tokens, body),
+            endpoint,
+            body,
+            mark,
             can_downgrade,
             can_shrink,
             timeout_s,
@@ -82,9 +87,6 @@ def plan_request(
             is_async,
             can_wait,
             is_fitted_below,
+            None,  # The body says what is asked for at another model.
         ),
     )
-
-
-def _ask_again(endpoint: Endpoint, body: Json, model: str) -> Ask:
-    return endpoint.read_request(endpoint.with_model(body, model))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from bursar.run import Run
@@ -12,7 +11,9 @@ if TYPE_CHECKING:
     from bursar.budget import Budget
 
 _OPEN_MOST: Final = 10_000
-"""Framework runs followed at the same time; of more, the oldest is taken for one whose end was never told."""
+"""Framework runs followed at the same time; of more, the oldest are taken for such whose end was never told."""
+_CLOSED_AT_ONCE: Final = 100
+"""Many at a time, because all are looked through for the oldest."""
 
 
 class Roots:
@@ -43,7 +44,7 @@ class Roots:
         self._is_always_one = is_always_one
         self._made_in = made_in
         # Each step that changes it is one of C, and needs no lock.
-        self.runs: OrderedDict[str, Run] = OrderedDict()
+        self.runs: dict[str, Run] = {}
 
     def open(self, root_id: str, workflow: str) -> Run | None:
         """
@@ -70,9 +71,9 @@ class Roots:
             run.open(around)
         # Of two threads that open the same root at once, both get what the first one opened.
         kept = self.runs.setdefault(root_id, run)
-        oldest = self.runs.popitem(last=False) if len(self.runs) > _OPEN_MOST else None
-        if oldest is not None and oldest[1].id == oldest[0]:
-            oldest[1].close()
+        if len(self.runs) >= _OPEN_MOST + _CLOSED_AT_ONCE:
+            for oldest in list(self.runs)[:_CLOSED_AT_ONCE]:
+                self.close(oldest)
         return kept
 
     def find(self, root_id: str) -> Run | None:

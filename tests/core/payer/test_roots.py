@@ -103,6 +103,7 @@ def test_closing_forgets_and_ends_what_was_opened(store: MemoryStore) -> None:
 def test_roots_that_never_end_are_bounded(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of runs whose end is never told the oldest is ended, so that memory stays flat."""
     monkeypatch.setattr("bursar.payer.roots._OPEN_MOST", 3)
+    monkeypatch.setattr("bursar.payer.roots._CLOSED_AT_ONCE", 1)
     roots = Roots(Budget(1, store=store))
     for index in range(5):
         roots.open(f"root-{index}", "flow")

@@ -20,6 +20,7 @@ from langchain.agents import middleware as middlewares
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel, FakeListChatModel
 from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.graph import START, MessagesState, StateGraph
 from tests.integrations.langchain.conftest import Scripted, calls_tool, entries_of, openai_model
@@ -114,6 +115,22 @@ def test_a_spent_budget_sends_nothing(around: str, entry: str, sim: Simulator, s
     assert 0 == sim.arrived
     assert caught.value.__cause__ is None
     assert "may spend 0 calls" in str(caught.value)
+
+
+def test_a_request_that_comes_again_in_a_run_is_marked(store: MemoryStore) -> None:
+    """Below one root, and in a run around several, the second is a repetition; a root of its own repeats none."""
+    model, config = Scripted(), {"callbacks": [BudgetCallbackHandler(Budget(5, store=store))]}
+    twice: Any = RunnableLambda(lambda ask, config: [model.invoke(ask, config) for _ in range(2)])
+    twice.invoke("hello", config)
+    for _ in range(2):
+        model.invoke("hello", config)
+    with Budget(5, store=store).run("job"):
+        for _ in range(2):
+            model.invoke("hello")
+
+    assert [False, True, False, False, False, True] == [
+        entry.subject.is_repeat for entry in store.entries(Where())
+    ]
 
 
 def test_each_refusal_is_an_exception_of_its_own(store: MemoryStore) -> None:
