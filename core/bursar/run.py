@@ -9,18 +9,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from bursar.dropped import dropped
-from bursar.entry import Agent, Entry, RunRecord, Subject
+from bursar.entry import Entry, RunRecord
 from bursar.errors import BudgetExceeded, StoreError
 from bursar.ids import new_id
 from bursar.ledger.report import Report
 from bursar.money import Money, parse_usd, to_usd
 from bursar.names import writable
 from bursar.paychain import Link, PayChain, limits_lock
+from bursar.recording import recorded_entry
 from bursar.repeats import Repeats
 from bursar.scope import UNSEEN, agent_around, enter_run, leave_run, run_around
 from bursar.store import Where
 from bursar.tuples import make
-from bursar.usage import Usage
 from bursar.watching import add_cost
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ class Run:
     parent: Run | None = None
     repeats: Repeats | None = None
     is_open_in_store = False
+    # What most runs have none of is made when there is some; the runs inside by their ids, so as not to keep them.
+    _inside: list[str] | None = None
+    _refusals: list[BudgetExceeded] | None = None
     _store: Store | None = None
     _token: Token[Run | None] | None = None
 
@@ -76,11 +79,8 @@ class Run:
         self.workflow = workflow if workflow.isascii() else writable(workflow)
         self.budget = budget
         self.title = f'run "{self.workflow}"' if title is None else title
-        # By id alone, so that a long run does not keep all the runs inside it.
-        self._inside: list[str] = []
         self._lock = threading.Lock()
         self._chains: dict[tuple[object, ...], PayChain] = {}
-        self._refusals: list[BudgetExceeded] = []
 
     def __enter__(self) -> Run:
         if self._token is not None:
@@ -144,6 +144,8 @@ class Run:
         except StoreError as error:
             # This runs while the user's own error may be on its way out, which matters more than a time.
             logger.error("the end of %s is not noted in the ledger: %s", self.title, error)
+        # Calls in flight have theirs, and a later one asks anew: there are many more runs than are open.
+        self._chains.clear()
         budget = self.budget
         while budget is not None:
             budget.note_closed(self)
@@ -160,6 +162,8 @@ class Run:
     def note_inside(self, run_id: str) -> None:
         """Count a run among those inside this one."""
         with self._lock:
+            if self._inside is None:
+                self._inside = []
             self._inside.append(run_id)
 
     @cached_property
@@ -175,7 +179,7 @@ class Run:
     @property
     def family(self) -> list[str]:
         """The ids of this run and of all runs inside it."""
-        return [self.id, *self._inside]
+        return [self.id, *(self._inside or ())]
 
     @property
     def lineage(self) -> list[Run]:
@@ -230,13 +234,16 @@ class Run:
         # A copy: the exception itself has a traceback, and with it all that the refused call had at hand.
         kept = copy(refusal)
         for run in self.lineage:
-            if len(run._refusals) < _REFUSALS_REMEMBERED:
-                run._refusals.append(kept)
+            with run._lock:
+                if run._refusals is None:
+                    run._refusals = []
+                if len(run._refusals) < _REFUSALS_REMEMBERED:
+                    run._refusals.append(kept)
 
     @property
     def refusals(self) -> tuple[BudgetExceeded, ...]:
         """The calls that were refused in this run and the runs inside it; the first 1,000."""
-        return tuple(self._refusals)
+        return tuple(self._refusals or ())
 
     def raise_if_refused(self) -> None:
         """
@@ -262,21 +269,9 @@ class Run:
 
             what: Names it in reports, where models stand.
         """
-        name, what = writable(agent or agent_around() or UNATTRIBUTED), writable(what)
-        nanousd = parse_usd(cost, what="a recorded cost")
-        entry_id = new_id(self.store.now())
-        subject = Subject(
-            call_id=entry_id,
-            run_id=self.id,
-            workflow=self.workflow,
-            agent=Agent(name=name, path=name),
-            provider="",
-            model=what,
-            operation="record",
-        )
-        entry = Entry(entry_id, subject, "ok", "stated", 1, what, nanousd, nanousd, Usage())
-        self.store.record(entry, self.chain(name).accounts)
-        add_cost(self, nanousd)
+        entry = recorded_entry(self, cost, agent=agent or agent_around() or UNATTRIBUTED, what=what)
+        self.store.record(entry, self.chain(entry.subject.agent.name).accounts)
+        add_cost(self, entry.cost_nanousd or 0)
         return entry
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from bursar.entry import Entry
 
@@ -74,8 +74,11 @@ class Totals(NamedTuple):
         )
 
     @classmethod
-    def sum(cls, rows: Iterable[Totals]) -> Totals:
+    def sum(cls, rows: Sequence[Totals]) -> Totals:
         """Return the sum of *rows*."""
+        if len(rows) == 1:
+            # Nearly always, where each call is a run of its own.
+            return rows[0]
         return cls(*map(sum, zip(cls(), *rows, strict=True)))
 
     def plus(self, other: Totals) -> Totals:

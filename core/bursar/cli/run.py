@@ -88,7 +88,7 @@ def _run_tree(
     for entry in entries.get(run.id, []):
         by_agent[entry.subject.agent.path or entry.subject.agent.name].append(entry)
     for path, of_agent in by_agent.items():
-        sums = Totals.sum(map(Totals.of, of_agent))
+        sums = Totals.sum([Totals.of(entry) for entry in of_agent])
         label = Text(printable(path).replace("/", " > "), style="bold cyan")
         label.append(f"  {format_usd(sums.cost_nanousd)}", style="green not bold")
         label.append(f"  {_sums(sums)}", style="default not bold")

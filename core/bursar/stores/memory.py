@@ -83,11 +83,11 @@ class MemoryStore:
         # A hold whose lease ran out is kept: a call that was slow, and not dead, settles late.
         self._expired: dict[str, _Hold] = {}
         self._chains: dict[int, tuple[tuple[Account, ...], Chain]] = {}
-        self._resolved: dict[str, Resolution] = {}
+        self._entries: dict[str, Entry] = {}
         # Beside the dict, because the first key of a dict is found ever more slowly as first keys are deleted.
-        self._resolved_ids: deque[str] = deque()
+        self._entry_ids: deque[str] = deque()
         # What is not added up yet: many at a time take a third of what each would take by itself.
-        self._unfolded: list[tuple[Resolution, Chain]] = []
+        self._unfolded: list[tuple[Entry, Amounts, Chain]] = []
         self._opened: deque[RunRecord] = deque()
         self._ended: deque[tuple[str, float]] = deque()
         self._rollup = Rollup()
@@ -127,7 +127,7 @@ class MemoryStore:
         """Hold the claim's bound on its whole chain, or nothing; atomic with *resolving*."""
         id_, accounts, amounts, _, lease_s, _, is_dispatched, _, _, _ = claim
         with self._lock:
-            if id_ in self._holds or id_ in self._resolved or id_ in self._expired:
+            if id_ in self._holds or id_ in self._entries or id_ in self._expired:
                 hold = self._holds.get(id_)
                 first = repeated_grant(claim, hold[1] if hold else None)
                 if resolving is not None:
@@ -182,15 +182,15 @@ class MemoryStore:
         with self._lock:
             hold = self._holds.pop(id_, None)
             if hold is None:
-                if (first := self._resolved.get(id_)) is not None:
-                    return repeated_entry(first.entry, resolution)
+                if (first := self._entries.get(id_)) is not None:
+                    return repeated_entry(first, resolution)
                 return self._resolve_late(resolution)
             chain, grant, _, _, _ = hold
             chain.resolve(grant[1], amounts)
             # As `_append` does, without the call.
-            self._resolved[id_] = resolution
+            self._entries[id_] = entry
             unfolded = self._unfolded
-            unfolded.append((resolution, chain))
+            unfolded.append((entry, amounts, chain))
             if len(unfolded) >= _UNFOLDED_MOST:
                 self._fold()
             if self.waiters.queues:
@@ -205,14 +205,13 @@ class MemoryStore:
     def record(self, entry: Entry, accounts: Sequence[Account] = ()) -> None:
         """Append an entry that resolves no reservation, and book its cost on *accounts*."""
         spent = Amounts(entry.cost_nanousd or 0, entry.usage.total_tokens)
-        resolution = Resolution(entry, spent)
         with self._lock:
-            if (first := self._resolved.get(entry.id)) is not None:
-                repeated_entry(first.entry, resolution)
+            if (first := self._entries.get(entry.id)) is not None:
+                repeated_entry(first, Resolution(entry, spent))
                 return
             chain = Chain([self._open(account) for account in accounts])
             chain.resolve(_NOTHING, spent)
-            self._append(resolution, chain)
+            self._append(entry, spent, chain)
 
     def state(self, key: str) -> AccountState | None:
         """Return one account as it is now."""
@@ -257,11 +256,7 @@ class MemoryStore:
     def entries(self, where: Where, *, most: int = _ENTRIES_KEPT) -> Iterable[Entry]:
         """Return the newest entries that are still kept one by one, oldest first."""
         with self._lock:
-            kept = [
-                resolution.entry
-                for resolution in self._resolved.values()
-                if covers_call(where, resolution.entry.id, resolution.entry.subject)
-            ]
+            kept = [entry for entry in self._entries.values() if covers_call(where, entry.id, entry.subject)]
         kept.sort(key=lambda entry: entry.id, reverse=True)
         return list(islice(kept, most))[::-1]
 
@@ -350,13 +345,13 @@ class MemoryStore:
         hold.chain.presume(held, -1)
         hold.chain.resolve(held, resolution.amounts)
         entry = resolution.entry._replace(is_late=True)
-        self._append(Resolution(entry, resolution.amounts), hold.chain)
+        self._append(entry, resolution.amounts, hold.chain)
         self.waiters.wake(hold.chain.keys)
         return entry
 
-    def _append(self, resolution: Resolution, chain: Chain) -> None:
-        self._resolved[resolution.entry.id] = resolution
-        self._unfolded.append((resolution, chain))
+    def _append(self, entry: Entry, amounts: Amounts, chain: Chain) -> None:
+        self._entries[entry.id] = entry
+        self._unfolded.append((entry, amounts, chain))
         if len(self._unfolded) >= _UNFOLDED_MOST:
             self._fold()
 
@@ -365,13 +360,13 @@ class MemoryStore:
         # No more than there are now: others add to them meanwhile, without the lock.
         ended = [self._ended.popleft() for _ in range(len(self._ended))]
         opened = [self._opened.popleft() for _ in range(len(self._opened))]
-        self._rollup.fold([resolution.entry for resolution, _ in unfolded], opened, ended)
-        self._resolved_ids.extend(resolution.entry.id for resolution, _ in unfolded)
-        while len(self._resolved_ids) > _ENTRIES_KEPT:
-            del self._resolved[self._resolved_ids.popleft()]
+        self._rollup.fold([entry for entry, _, _ in unfolded], opened, ended)
+        self._entry_ids.extend(entry.id for entry, _, _ in unfolded)
+        while len(self._entry_ids) > _ENTRIES_KEPT:
+            del self._entries[self._entry_ids.popleft()]
         taken: defaultdict[Chain, list[Amounts]] = defaultdict(list)
-        for resolution, chain in unfolded:
-            taken[chain].append(resolution.amounts)
+        for _, amounts, chain in unfolded:
+            taken[chain].append(amounts)
         for chain, rows in taken.items():
             sums = [sum(column) for column in zip(*rows, strict=True)]
             for key in self._balances.keys() & chain.keys:

@@ -10,6 +10,7 @@ from bursar.entry import RunRecord
 from bursar.ids import id_at, time_of
 from bursar.store import RunTotals
 from bursar.totals import Totals
+from bursar.tuples import make
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,10 +40,14 @@ class _Run:
     def __init__(self, record: RunRecord, *, is_implied: bool = False) -> None:
         self.record = record
         self.is_implied = is_implied
-        self.groups: defaultdict[Group, Totals] = defaultdict(Totals)
+        self.groups: dict[Group, Totals] = {}
+
+    def add(self, group: Group, added: Totals) -> None:
+        known = self.groups.get(group)
+        self.groups[group] = added if known is None else known.plus(added)
 
     def totals(self, agent: str | None) -> Totals:
-        return Totals.sum(totals for group, totals in self.groups.items() if agent in {None, group.agent})
+        return Totals.sum([totals for group, totals in self.groups.items() if agent in {None, group.agent}])
 
 
 class Rollup:
@@ -77,7 +82,7 @@ class Rollup:
         self._add(entries)
         for run_id, ended_s in ended:
             if (run := self._runs.get(run_id)) is not None:
-                run.record = run.record._replace(ended_s=ended_s)
+                run.record = make(RunRecord, (*run.record[:-1], ended_s))
 
     def _add(self, entries: Sequence[Entry]) -> None:
         batches: defaultdict[tuple[str, Group], list[Totals]] = defaultdict(list)
@@ -85,12 +90,15 @@ class Rollup:
             subject = entry.subject
             group = Group(hour_of(entry.id), subject.workflow, subject.agent.name, entry.model)
             batches[subject.run_id, group].append(Totals.of(entry))
+        by_group: defaultdict[Group, list[Totals]] = defaultdict(list)
         for (run_id, group), rows in batches.items():
             added = Totals.sum(rows)
-            self._groups[group] = self._groups[group].plus(added)
+            by_group[group].append(added)
             if run_id:
                 run = self._runs.get(run_id) or self._keep(_Run(_implied(run_id, group), is_implied=True))
-                run.groups[group] = run.groups[group].plus(added)
+                run.add(group, added)
+        for group, rows in by_group.items():
+            self._groups[group] = self._groups[group].plus(Totals.sum(rows))
 
     def totals(self, by: By | None, where: Where) -> list[tuple[str, Totals]]:
         """Return the sums by name, dearest first."""
