@@ -203,6 +203,9 @@ class Run:
 
         Args:
             payers: Stand for the budgets that a client has of its own.
+
+        Raises:
+            ValueError: One of them is kept in another store.
         """
         now_s = self.store.now()
         # Two budgets may each have a run of the same id, which is a framework's.
@@ -346,6 +349,8 @@ class Run:
         ends: list[float] = []
         around = self.lineage
         own = [payer for payer in payers if all(payer.budget is not run.budget for run in around)]
+        for payer in own:
+            payer.bind(self.store)
         for run in (*own, *around):
             if run.budget is None:
                 continue

@@ -10,7 +10,7 @@ from bursar.meter import plan_request
 from bursar_langchain.calls import CALLS, ModelCall, Prompts
 from bursar_langchain.claims import CLAIMS
 from bursar_langchain.identity import agent_of
-from bursar_langchain.payers import booking_of, place_of
+from bursar_langchain.payers import booking_of, close_root, place_of
 from bursar_langchain.request import chat_request, class_of, text_request
 from bursar_langchain.steps import holder_of
 
@@ -97,24 +97,29 @@ def _begin(
         # What is sent is more than the middleware could see: pay for that, as it is.
         offered.release()
         handlers += offered.handlers
+    is_root = parent is None and parent_run_id is None
     root_id = str(parent_run_id or run_id) if parent is None else parent.root.run_id
     named = event.get("name") if parent is None else parent.root.name
     workflow = named or class_of(serialized) or "langchain"
-    booking = booking_of(agent_of(parent, about), parent, handlers, root_id=root_id, workflow=workflow)
-    if booking is None:
-        return None
-    endpoint, body, provider = read(prompt, params, about, serialized)
-    is_root = parent is None and parent_run_id is None
-    plan = plan_request(
-        endpoint,
-        body,
-        booking,
-        provider=provider,
-        can_downgrade=False,
-        can_shrink=_never,
-        is_async=task is not None,
-        may_repeat=not is_root or booking[0].id != root_id,
-    )
+    try:
+        booking = booking_of(agent_of(parent, about), parent, handlers, root_id=root_id, workflow=workflow)
+        if booking is None:
+            return None
+        endpoint, body, provider = read(prompt, params, about, serialized)
+        plan = plan_request(
+            endpoint,
+            body,
+            booking,
+            provider=provider,
+            can_downgrade=False,
+            can_shrink=_never,
+            is_async=task is not None,
+            may_repeat=not is_root or booking[0].id != root_id,
+        )
+    except BaseException:  # Nothing is sent, and nobody will be told of its end; raised again.
+        if is_root:
+            close_root(root_id, handlers)
+        raise
     prompts = _prompts_of(params) if event.get("batch_size", 1) > 1 else None
     holder = None if task is None else holder_of(task, parent)
     call = ModelCall(plan, endpoint, handlers=handlers, prompts=prompts, holder=holder)

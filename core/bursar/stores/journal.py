@@ -17,6 +17,7 @@ from bursar.account import Amounts
 from bursar.entry import Agent, Entry, Subject
 from bursar.errors import ReservationConflict, StoreError
 from bursar.reservation import Resolution
+from bursar.stores.unwatched import unwatched
 from bursar.usage import Usage
 
 if sys.platform != "win32":
@@ -59,6 +60,7 @@ class Journal:
         self.may_hold_any = path is not None
         self._next_s = 0.0
 
+    @unwatched
     def keep(self, resolution: Resolution) -> None:
         """Keep *resolution* until it is booked; on disk when this returns, or in memory if that fails too."""
         with self._lock:
@@ -78,6 +80,7 @@ class Journal:
                     return
             self._in_memory.append(resolution)
 
+    @unwatched
     def replay(self, store: Store) -> int:
         """
         Book all that is kept, and return how much that was; what is booked already is not booked again.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from bursar.folders import data_path
 from bursar.stores.forks import hold_through_forks
 from bursar.stores.memory import MemoryStore
+from bursar.stores.unwatched import unwatched
 from bursar.stores.urls import without_password
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ def _postgres_named(url: str) -> tuple[str, Callable[[], Store]]:
     return f"{address.conninfo} {address.schema}", lambda: PostgresStore(url)
 
 
+@unwatched
 def _can_write(path: Path) -> bool:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

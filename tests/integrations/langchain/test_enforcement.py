@@ -31,6 +31,7 @@ from bursar.simulator import Simulator
 from bursar.store import Where
 from bursar.stores.memory import MemoryStore
 from bursar_langchain import BudgetCallbackHandler
+from bursar_langchain.calls import CALLS
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -131,6 +132,20 @@ def test_a_request_that_comes_again_in_a_run_is_marked(store: MemoryStore) -> No
     assert [False, True, False, False, False, True] == [
         entry.subject.is_repeat for entry in store.entries(Where())
     ]
+
+
+def test_budgets_in_two_stores_are_refused(store: MemoryStore) -> None:
+    """A cap is kept in one place: a call that two handlers pay for, from stores of their own, is not sent."""
+    model = Scripted()
+    handlers = [BudgetCallbackHandler(Budget(5, store=each)) for each in (store, MemoryStore())]
+
+    with pytest.raises(ValueError, match="would pay from budgets in two stores"):
+        model.invoke("hello", {"callbacks": list(handlers)})
+    with pytest.raises(ValueError, match="would pay from budgets in two stores"):
+        asyncio.run(model.ainvoke("hello", {"callbacks": list(handlers)}))
+
+    assert [] == model.sent
+    assert (0, 0) == (len(CALLS), sum(len(handler.roots.runs) for handler in handlers))
 
 
 def test_each_refusal_is_an_exception_of_its_own(store: MemoryStore) -> None:

@@ -24,6 +24,7 @@ from bursar.stores.sql import ledger, reservations
 from bursar.stores.sql.accounts import Accounts
 from bursar.stores.sql.reservations import DISPATCHED, INSERT, PRESUMED, SETTLE
 from bursar.stores.sql.rows import entry_row
+from bursar.stores.unwatched import unwatched
 from bursar.waiting import Waiters
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class SQLStore:
 
     is_shared = True
 
+    @unwatched
     def __init__(
         self,
         url: str,
@@ -88,6 +90,7 @@ class SQLStore:
         self._database = database(forget, accounts.forget_opened)
         self.now = clock or self._database.now_s
 
+    @unwatched
     def declare(self, accounts: tuple[Account, ...]) -> None:
         """Open *accounts*, or give them the limits and thresholds declared now."""
         with self._database as cursor:
@@ -98,6 +101,7 @@ class SQLStore:
     def forget(self, keys: Sequence[str]) -> None:
         """Do nothing: accounts stay in their table, for whoever opens a run of that id again."""
 
+    @unwatched
     def reserve(self, claim: Claim, resolving: Resolution | None = None) -> Answer:
         """Hold the claim's bound on its whole chain, or nothing; atomic with *resolving*."""
         try:
@@ -108,6 +112,7 @@ class SQLStore:
             self.waiters.wake(keys)
         return answer
 
+    @unwatched
     def assess(self, claim: Claim) -> Answer:
         """Return what `reserve` would answer now."""
         with self._database as cursor:
@@ -119,17 +124,20 @@ class SQLStore:
         self.waiters.wake(freed)
         return answer
 
+    @unwatched
     def dispatch(self, reservation_id: str) -> None:
         """Mark that the request is being sent."""
         with self._database as cursor:
             if not reservations.dispatch(cursor, reservation_id):
                 raise undispatchable(reservation_id)
 
+    @unwatched
     def extend(self, reservation_id: str, lease_s: float) -> None:
         """Let the hold live for *lease_s* more seconds from now."""
         with self._database as cursor:
             reservations.extend(cursor, reservation_id, self.now() + lease_s)
 
+    @unwatched
     def resolve(self, resolution: Resolution) -> Entry:
         """Book what the reservation truly took and append its entry; a repeat answers the first."""
         with self._database as cursor:
@@ -138,6 +146,7 @@ class SQLStore:
             self.waiters.wake(keys)
         return entry
 
+    @unwatched
     def expire(self) -> int:
         """Presume spent, or release, every hold whose lease ran out."""
         with self._database as cursor:
@@ -145,6 +154,7 @@ class SQLStore:
         self.waiters.wake(freed)
         return count
 
+    @unwatched
     def record(self, entry: Entry, accounts: Sequence[Account] = ()) -> None:
         """Append an entry that resolves no reservation, and book its cost on *accounts*."""
         spent = Amounts(entry.cost_nanousd or 0, entry.usage.total_tokens)
@@ -157,10 +167,12 @@ class SQLStore:
             reservations.append(cursor, entry)
             self._fold_if_due(cursor)
 
+    @unwatched
     def state(self, key: str) -> AccountState | None:
         """Return one account as it is now."""
         return self._accounts.state(self._database, key)
 
+    @unwatched
     def set_limits(self, key: str, limits: Limits) -> None:
         """Change the limits of an open account."""
         with self._database as cursor:
@@ -169,35 +181,42 @@ class SQLStore:
                 self._accounts.declare(cursor, account._replace(limits=limits))
         self.waiters.wake((key,))
 
+    @unwatched
     def open_run(self, run: RunRecord) -> None:
         """Append a run to the ledger."""
         with self._database as cursor:
             ledger.open_run(cursor, run)
 
+    @unwatched
     def close_run(self, run_id: str, ended_s: float) -> None:
         """Note when a run ended."""
         with self._database as cursor:
             cursor.execute("UPDATE runs SET ended_s = ? WHERE id = ?", (ended_s, run_id))
 
+    @unwatched
     def totals(self, by: By | None, where: Where) -> list[tuple[str, Totals]]:
         """Return the sums of the entries by name, dearest first."""
         ledger.fold_for_reading(self._database)
         return ledger.totals(self._database, by, where)
 
+    @unwatched
     def runs(self, where: Where) -> list[RunTotals]:
         """Return the runs, oldest first."""
         ledger.fold_for_reading(self._database)
         return ledger.runs(self._database, where)
 
+    @unwatched
     def entries(self, where: Where, *, most: int = 10_000) -> Iterable[Entry]:
         """Return the newest *most* entries, oldest first."""
         ledger.fold_for_reading(self._database)
         return ledger.entries(self._database, where, most)
 
+    @unwatched
     def presumed_nanousd(self, where: Where) -> int:
         """Return what unresolved calls may have cost whose lease ran out."""
         return ledger.presumed_nanousd(self._database, where)
 
+    @unwatched
     def close(self) -> None:
         """Close the database; a later call opens it again."""
         self._database.close()
