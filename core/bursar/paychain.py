@@ -67,23 +67,28 @@ class PayChain:
         changes: How many changes of limits there were before it; see `is_newest`.
     """
 
+    accounts: tuple[Account, ...]
+
     def __init__(self, links: Sequence[Link], ends_s: float | None = None) -> None:
         self.changes = limit_changes.count
         self.links = links
         self.ends_s = ends_s
-        self.innermost = links[0][1] if links else _NO_RULES
-        self.limits_money = self.is_limited = self.is_watched = False
-        accounts: list[Account] = []
-        for account, _, budget in links:
-            accounts.append(account)
-            nanousd, tokens, _, _ = account.limits
-            if nanousd is not None:
-                self.limits_money = self.is_limited = True
-            elif tokens is not None:
-                self.is_limited = True
-            if budget.watch is not None:
-                self.is_watched = True
-        self.accounts = tuple(accounts)
+        if len(links) == 1:
+            # Nearly always, where each call is a run of its own.
+            ((account, self.innermost, budget),) = links
+            nanousd, tokens, _, _ = account[2]
+            self.limits_money = nanousd is not None
+            self.is_limited = self.limits_money or tokens is not None
+            self.is_watched = budget.watch is not None
+            self.accounts = (account,)
+        else:
+            self.innermost = links[0].policy if links else _NO_RULES
+            self.accounts = tuple([link.account for link in links])
+            self.limits_money = any(account.limits.nanousd is not None for account in self.accounts)
+            self.is_limited = self.limits_money or any(
+                account.limits.tokens is not None for account in self.accounts
+            )
+            self.is_watched = any(link.budget.watch is not None for link in links)
 
     @property
     def is_newest(self) -> bool:

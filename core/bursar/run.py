@@ -146,10 +146,8 @@ class Run:
             logger.error("the end of %s is not noted in the ledger: %s", self.title, error)
         # Calls in flight have theirs, and a later one asks anew: there are many more runs than are open.
         self._chains.clear()
-        budget = self.budget
-        while budget is not None:
-            budget.note_closed(self)
-            budget = budget.within
+        if self.budget is not None:
+            self.budget.note_closed(self)
 
     def has_seen(self, fingerprint: int) -> bool:
         """Whether the same agent sent the same request before in this run; remembers it."""

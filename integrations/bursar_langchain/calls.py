@@ -115,7 +115,8 @@ class ModelCall:
         held = self.meter.held if isinstance(self.meter, Meter) else None
         if held is None:
             return True
-        asked, planned = request.endpoint.read_request(request.body), self.plan.ask
+        endpoint, body, _ = request
+        asked, planned = endpoint.read_request(body), self.plan.ask
         limit = held.output_limit or planned.output_limit
         return (
             asked.model == held.bound.model

@@ -143,20 +143,20 @@ class BudgetMiddleware(AgentMiddleware[Any, Any]):
         settings: dict[str, Any] = request.model_settings or {}
         model: Any = request.model
         params = {**model._get_invocation_params(**settings), **_asked_besides(request)}
-        read = chat_request(
+        endpoint, body, provider = chat_request(
             _messages_of(request), params, model._get_ls_params(**settings), model._serialized
         )
         plan = plan_request(
-            read.endpoint,
-            read.body,
+            endpoint,
+            body,
             booking,
-            provider=read.provider,
-            can_shrink=partial(takes_limit, read.endpoint, read.body, ""),
+            provider=provider,
+            can_shrink=partial(takes_limit, endpoint, body, ""),
             is_async=is_async,
         )
         # What a chat model adds to its own parameters is seen only when it is called.
         plan = plan._replace(ask=plan.ask._replace(input_tokens_most=plan.ask.input_tokens_most + _SLACK))
-        return ModelCall(plan, read.endpoint, handlers=[self._handler])
+        return ModelCall(plan, endpoint, handlers=[self._handler])
 
 
 _SLACK: Final = 64

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from bursar.prices import provider_of_url
-from bursar.tuples import make
 from bursar.wire import OPENAI_COMPLETIONS, chat_format
 from bursar.wire.fields import is_mapping, text_at
 
@@ -46,12 +45,8 @@ _MODELS: Final = ("model", "model_name", "model_id")
 _LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample")
 
 
-class Request(NamedTuple):
-    """What a call will send, as far as its bound depends on it."""
-
-    endpoint: Endpoint
-    body: dict[str, Any]
-    provider: str
+Request = tuple["Endpoint", dict[str, Any], str]
+"""What a call will send, as far as its bound depends on it: in whose format, the body, and who bills for it."""
 
 
 def chat_request(
@@ -75,7 +70,7 @@ def chat_request(
     provider = _provider_of(params, metadata, serialized)
     body = _body(params, metadata, model)
     body["messages"] = [*map(_message, messages)]
-    return make(Request, (chat_format(provider, model), body, provider))
+    return chat_format(provider, model), body, provider
 
 
 def text_request(
@@ -88,7 +83,7 @@ def text_request(
     model, provider = _model_of(params, metadata, serialized), _provider_of(params, metadata, serialized)
     body = _body(params, metadata, model)
     body["prompt"] = prompt
-    return Request(OPENAI_COMPLETIONS, body, provider)
+    return OPENAI_COMPLETIONS, body, provider
 
 
 def _body(params: Mapping[str, Any], metadata: Mapping[str, Any], model: str) -> dict[str, Any]:

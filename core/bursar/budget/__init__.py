@@ -226,10 +226,10 @@ class Budget:
             limit_changes.count += 1
             self._limits = self._limits._replace(nanousd=nanousd)
             self._declared.own_limits.clear()
-            for scope, agents in self._declared.scopes():
-                self.store.set_limits(scope.key, self._limits)
-                for key, agent in agents.items():
-                    self.store.set_limits(key, self.agent_limits(agent))
+            for (key, _, _), agents in self._declared.scopes():
+                self.store.set_limits(key, self._limits)
+                for agent_key, agent in agents.items():
+                    self.store.set_limits(agent_key, self.agent_limits(agent))
 
     def set_account_limits(self, key: str, limits: Limits) -> None:
         """
@@ -272,6 +272,8 @@ class Budget:
         self._declared.note_closed(run)
         if self.watch is not None:
             self.watch.end(run)
+        if self.within is not None:
+            self.within.note_closed(run)
 
     def report(self) -> Report:
         """Return what its newest runs of this process have cost, 10,000 at most."""
@@ -315,45 +317,49 @@ class Budget:
         The budgets around this one come after its own, each account with the rules that hold for it.
         """
         scope = self._scope(run, at_s)
-        whole = self._declared.own_limits.get(scope.key, self._limits)
-        chain: list[Link] = []
-        agent_key = f"{scope.key}/agent:{agent}" if agent in self._agents else ""
-        if agent_key:
-            policy = self.agent_policy(agent)
-            name = f'agent "{agent}" in {scope.label}' if scope.label else f'agent "{agent}"'
-            limits = self._declared.own_limits.get(agent_key) or self.agent_limits(agent, whole)
-            chain.append(make(Link, (_account(agent_key, name, limits, policy), policy, self)))
-        elif self._agents:
-            self._misnamed.look_at(agent, self._agents)
-        policy = self.policy
-        name = scope.label or f'agent "{agent}"'
-        warn_at_ppm, downgrade_at_ppm = policy.warn_at_ppm, policy.downgrade_at_ppm
-        account = make(Account, (scope.key, name, whole, warn_at_ppm, downgrade_at_ppm))
-        chain.append(make(Link, (account, policy, self)))
-        self._declared.note(run, scope, agent_key, agent, at_s=at_s)
+        key, label, ends_s = scope
+        declared, policy = self._declared, self.policy
+        whole = declared.own_limits.get(key, self._limits)
+        account = make(
+            Account,
+            (key, label or f'agent "{agent}"', whole, policy.warn_at_ppm, policy.downgrade_at_ppm),
+        )
+        chain = [make(Link, (account, policy, self))]
+        agent_key = ""
+        if self._agents:
+            if agent in self._agents:
+                agent_key = f"{key}/agent:{agent}"
+                chain.insert(0, self._link_of(agent, agent_key, label, whole))
+            else:
+                self._misnamed.look_at(agent, self._agents)
+        declared.note(run, scope, agent_key, agent, at_s=at_s)
         if self.within is None:
-            return chain, scope.ends_s
+            return chain, ends_s
         outer, outer_ends_s = self.within.accounts(run, agent, at_s)
-        ends = [end for end in (scope.ends_s, outer_ends_s) if end is not None]
+        ends = [end for end in (ends_s, outer_ends_s) if end is not None]
         return chain + outer, min(ends, default=None)
 
     def own_account(self, run: Run, at_s: float) -> Account:
         """Return the account of this budget as a whole that *run* pays from."""
-        scope = self._scope(run, at_s)
-        return _account(
-            scope.key, scope.label, self._declared.own_limits.get(scope.key, self._limits), self.policy
-        )
+        key, label, _ = self._scope(run, at_s)
+        return _account(key, label, self._declared.own_limits.get(key, self._limits), self.policy)
+
+    def _link_of(self, agent: str, key: str, label: str, whole: Limits) -> Link:
+        policy = self.agent_policy(agent)
+        name = f'agent "{agent}" in {label}' if label else f'agent "{agent}"'
+        limits = self._declared.own_limits.get(key) or self.agent_limits(agent, whole)
+        return Link(_account(key, name, limits, policy), policy, self)
 
     def _scope(self, run: Run, at_s: float) -> Scope:
         if self.per == "run":
             label = f'budget "{self.name}" in {run.title}' if self.name else run.title
-            return make(Scope, (f"run:{run.id}:{self.name or self._id}", label, None))
+            return f"run:{run.id}:{self.name or self._id}", label, None
         window: Window = window_at(self.per, at_s)
         if self.name:
             label = f'budget "{self.name}" {describe(self.per)}'
-            return Scope(f"budget:{self.name}:{window.name}", label, window.ends_s)
+            return f"budget:{self.name}:{window.name}", label, window.ends_s
         label = f'workflow "{run.workflow}" {describe(self.per)}'
-        return Scope(f"workflow:{run.workflow}:{window.name}", label, window.ends_s)
+        return f"workflow:{run.workflow}:{window.name}", label, window.ends_s
 
     def __repr__(self) -> str:
         limit = "no limit" if self._limits.nanousd is None else format_usd(self._limits.nanousd)

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from itertools import islice
 from math import inf
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,21 +21,12 @@ _FORGOTTEN_AT_ONCE: Final = 100
 _IDS_KEPT: Final = 10_000
 
 
-class Scope(NamedTuple):
-    """
-    One account of a budget as a whole: one run of it, or one window.
+Scope = tuple[str, str, float | None]
+"""
+One account of a budget as a whole: one run of it, or one window.
 
-    Attributes:
-        key: The account's.
-
-        label: What it is called; empty where the agent's name says it all.
-
-        ends_s: When its window ends.
-    """
-
-    key: str
-    label: str
-    ends_s: float | None
+Its key; what it is called, empty where the agent's name says it all; and when its window ends.
+"""
 
 
 class Declared:
@@ -123,13 +114,14 @@ class Declared:
             return next(reversed(self._live(at_s)), None)
 
     def _live(self, at_s: float) -> list[str]:
-        return [s.key for s, _ in self._scopes.values() if s.ends_s is None or at_s < s.ends_s]
+        return [key for (key, _, ends_s), _ in self._scopes.values() if ends_s is None or at_s < ends_s]
 
     def _drop_ended(self, at_s: float) -> None:
-        for key in [key for key, (s, _) in self._scopes.items() if s.ends_s is not None and s.ends_s <= at_s]:
+        ends = {key: ends_s for (key, _, ends_s), _ in self._scopes.values() if ends_s is not None}
+        for key in [key for key, ends_s in ends.items() if ends_s <= at_s]:
             self._drop(key)
-        ends = (scope.ends_s for scope, _ in self._scopes.values() if scope.ends_s is not None)
-        self._next_end_s = min(ends, default=inf)
+            del ends[key]
+        self._next_end_s = min(ends.values(), default=inf)
 
     def _drop(self, key: str) -> tuple[str, ...]:
         """Forget an account as a whole, and return its key and those of its agents."""
@@ -147,7 +139,7 @@ class Declared:
             self._past_ids.extend(run.family)
             scope = self._scopes.get(key)
             # The account of a window is not the run's own, and goes when the window ends.
-            if scope is not None and scope[0].ends_s is None and key.startswith(f"run:{run.id}:"):
+            if scope is not None and scope[0][2] is None and key.startswith(f"run:{run.id}:"):
                 store = run.store
                 self._past_nanousd += _spent(store.state(key))
                 keys += self._drop(key)
