@@ -16,6 +16,7 @@ from bursar.prices.names import Route, canonical_provider, routes
 from bursar.prices.overrides import STATE
 from bursar.prices.pieces import price_by_piece
 from bursar.prices.timeline import Lasting, Timeline, as_utc
+from bursar.unwatched import unwatched
 
 if TYPE_CHECKING:
     from bursar.prices.overrides import Declarations
@@ -143,6 +144,7 @@ def _look_up_once(declared: Declarations, provider: str | None, model: str) -> P
         return found
 
 
+@unwatched
 def _look_up_discounted(declared: Declarations, provider: str | None, model: str) -> Price | Timeline | None:
     found = _look_up(declared, provider, model, steps=_ALIAS_STEPS_MOST)
     if not declared.discounts:

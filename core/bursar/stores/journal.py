@@ -17,7 +17,7 @@ from bursar.account import Amounts
 from bursar.entry import Agent, Entry, Subject
 from bursar.errors import ReservationConflict, StoreError
 from bursar.reservation import Resolution
-from bursar.stores.unwatched import unwatched
+from bursar.unwatched import unwatched
 from bursar.usage import Usage
 
 if sys.platform != "win32":

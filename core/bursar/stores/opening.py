@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from bursar.folders import data_path
 from bursar.stores.forks import hold_through_forks
 from bursar.stores.memory import MemoryStore
-from bursar.stores.unwatched import unwatched
 from bursar.stores.urls import without_password
+from bursar.unwatched import unwatched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,12 +79,14 @@ class _Stores:
     def register(self, scheme: str, named: Callable[[str], tuple[str, Callable[[], Store]]]) -> None:
         self._schemes[scheme] = named
 
+    @unwatched
     def open(self, url: str | None) -> Store:
         url = url or os.environ.get(_ENVIRONMENT)
         if not url:
             return self._default()
         return self._once(*self.named(url))
 
+    @unwatched
     def named(self, url: str) -> tuple[str, Callable[[], Store]]:
         scheme, colon, _ = url.partition(":")
         named = self._schemes.get(scheme) if colon else None
@@ -113,7 +115,7 @@ class _Stores:
                 f'bursar keeps the ledger in memory, because "{path.parent}" cannot be written: what is spent is '
                 f"forgotten when this process ends; name another place with store= or {_ENVIRONMENT}",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return store
 
@@ -170,7 +172,6 @@ def _postgres_named(url: str) -> tuple[str, Callable[[], Store]]:
     return f"{address.conninfo} {address.schema}", lambda: PostgresStore(url)
 
 
-@unwatched
 def _can_write(path: Path) -> bool:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

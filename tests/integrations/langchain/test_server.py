@@ -50,12 +50,13 @@ def pay(amount: int) -> str:
     return f"paid {amount}"
 
 
-@pytest.fixture
-def watched() -> Iterator[None]:
-    """What `langgraph dev` does: whatever blocks an event loop raises."""
+@pytest.fixture(params=["by LangGraph", "for all"])
+def watched(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What `langgraph dev` does: whatever blocks an event loop raises; and all that BlockBuster watches for."""
     watcher = BlockBuster(excluded_modules=[])
-    for name in [*OFF_IN_LANGGRAPH, *(name for name in watcher.functions if name.startswith("os.path."))]:
-        watcher.functions.pop(name, None)
+    if request.param == "by LangGraph":
+        for name in [*OFF_IN_LANGGRAPH, *(name for name in watcher.functions if name.startswith("os.path."))]:
+            watcher.functions.pop(name, None)
     watcher.activate()
     yield
     watcher.deactivate()

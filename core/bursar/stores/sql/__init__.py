@@ -24,7 +24,7 @@ from bursar.stores.sql import ledger, reservations
 from bursar.stores.sql.accounts import Accounts
 from bursar.stores.sql.reservations import DISPATCHED, INSERT, PRESUMED, SETTLE
 from bursar.stores.sql.rows import entry_row
-from bursar.stores.unwatched import unwatched
+from bursar.unwatched import unwatched
 from bursar.waiting import Waiters
 
 if TYPE_CHECKING:
