@@ -13,9 +13,10 @@ from bursar.tuples import make
 from bursar_langchain.tree import TREE, Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from uuid import UUID
 
+    from bursar.budget import Budget
     from bursar.entry import Agent
     from bursar.run import Run
     from bursar_langchain.handler import BudgetCallbackHandler
@@ -75,7 +76,10 @@ def runs_of(
     if AROUND.runs or runs_in or current_run.get() is not None:
         around = AROUND.open(root_id, workflow)
         runs += [] if around is None else [around]
-    for handler in handlers if parent is None else _paying(parent, handlers):
+    paying = list(handlers) if parent is None else _paying(parent, handlers)
+    if len(paying) > 1:
+        _keep_together([handler.budget for handler in paying if handler.budget is not None])
+    for handler in paying:
         run = handler.roots.open(root_id, workflow)
         if run is not None and run not in runs:
             runs.append(run)
@@ -91,6 +95,22 @@ def _paying(parent: Node, handlers: Iterable[BudgetCallbackHandler]) -> list[Bud
     for node in parent.lineage:
         paying += [handler for handler in node.handlers if handler not in paying]
     return paying
+
+
+def _keep_together(budgets: Iterable[Budget]) -> None:
+    """Let budgets that name no store, nor lie within one that does, keep their accounts where the others do."""
+    chains = [list(_outwards(budget)) for budget in budgets]
+    named = next((each.store for chain in chains for each in chain if each.has_own_store), None)
+    for chain in chains:
+        if named is not None and not any(each.has_own_store for each in chain):
+            for each in chain:
+                each.bind(named)
+
+
+def _outwards(budget: Budget | None) -> Iterator[Budget]:
+    while budget is not None:
+        yield budget
+        budget = budget.within
 
 
 def close_root(root_id: str, handlers: Iterable[BudgetCallbackHandler]) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Final
+
+import pytest
 
 PACKAGES: Final = {
     "autogen": "autogen_agentchat",
@@ -24,3 +28,14 @@ with warnings.catch_warnings():
     for package in PACKAGES.values():
         if find_spec(package) is not None:
             import_module("llama_index.core" if package == "llama_index" else package)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_to_the_end() -> Iterator[None]:
+    """
+    Collect in the last test what a framework leaves to the garbage collector: connections, coroutines.
+
+    A test ignores what Python says of these, as its framework does; after the last one nothing would.
+    """
+    yield
+    gc.collect()

@@ -148,6 +148,19 @@ def test_budgets_in_two_stores_are_refused(store: MemoryStore) -> None:
     assert (0, 0) == (len(CALLS), sum(len(handler.roots.runs) for handler in handlers))
 
 
+def test_a_budget_without_a_store_goes_where_the_other_is(store: MemoryStore) -> None:
+    """Of two handlers one names a store: both budgets are kept there, whichever comes first, and both hold."""
+    model = Scripted()
+    budgets = [Budget(5), Budget(calls=1, per="total", name="cap", store=store), Budget(5, within=Budget(9))]
+    config: Any = {"callbacks": [BudgetCallbackHandler(budget) for budget in budgets]}
+    model.invoke("hello", config)
+    with pytest.raises(BudgetExceeded, match='budget "cap"'):
+        model.invoke("hello", config)
+
+    assert all(budget.store is store for budget in budgets)
+    assert [Decimal("0.0000135")] * 3 == [budget.spent for budget in budgets]
+
+
 def test_each_refusal_is_an_exception_of_its_own(store: MemoryStore) -> None:
     """Scenario 2: what LangGraph adds to one is not found on the next."""
     graph = _node(Scripted())
