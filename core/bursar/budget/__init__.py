@@ -189,7 +189,7 @@ class Budget:
     @property
     def store(self) -> Store:
         """Where accounts and ledger are kept; opened on first use."""
-        # No `cached_property`: that would make every look at an attribute of a budget slower, up to Python 3.12.
+        # No `cached_property`: with Python 3.11 that makes every look at an attribute of a budget slower.
         store = self._store
         if store is None or isinstance(store, str):
             with self._lock:
